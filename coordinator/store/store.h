@@ -110,6 +110,8 @@ struct store_upload *store_upload_begin(struct store *store, const struct store_
  * At most STORE_CHUNK_BYTES_MAX a call. */
 bool store_upload_chunk(struct store_upload *upload, const void *bytes, size_t size);
 bool store_upload_samples(struct store_upload *upload, const struct store_sample *samples, size_t count);
+/* Replaces what begin was told: a form's fields may follow its file. Any time before commit. */
+void store_upload_describe(struct store_upload *upload, const struct store_dataset *meta);
 typedef void (*store_dataset_done)(
     void *context, const struct store_dataset *dataset, const struct error *err);
 /* Ends the upload; `dataset` is what was stored. ground_truth, predictions and counts are found by the store.
