@@ -1,0 +1,205 @@
+#include "worker/task/active.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t active_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static bool parse_dtype(const char *name, struct task_settings *out, struct error *err)
+{
+    static const struct {
+        const char *name;
+        enum dtype dtype;
+    } known[] = {{"f32", DTYPE_F32}, {"float32", DTYPE_F32}, {"f16", DTYPE_F16}, {"float16", DTYPE_F16},
+        {"bf16", DTYPE_BF16}, {"bfloat16", DTYPE_BF16}, {"int8", DTYPE_I8}};
+    if (strcmp(name, "auto") == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(name, known[i].name) == 0) {
+            out->has_dtype = true;
+            out->dtype = known[i].dtype;
+            return true;
+        }
+    }
+    return error_set(err, ERROR_INVALID, "dtype \"%.40s\" is none of auto, f32, f16, bf16, int8", name);
+}
+
+static bool parse_settings(const char *text, struct task_settings *out, struct error *err)
+{
+    json_error_t where;
+    out->root = json_loads(text && *text ? text : "{}", JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(out->root))
+        return error_set(err, ERROR_INVALID, "the task's settings are no JSON object: %s", where.text);
+    const char *task = json_string_value(json_object_get(out->root, "task"));
+    out->task = task ? task : "summarization";
+    out->system_prompt = json_string_value(json_object_get(out->root, "system_prompt"));
+    const json_t *generation = json_object_get(out->root, "generation_config");
+    out->generation = json_is_object(generation) ? generation : NULL;
+    out->seed = (uint64_t)json_integer_value(json_object_get(out->root, "seed"));
+    const char *dtype = json_string_value(json_object_get(out->root, "dtype"));
+    return !dtype || parse_dtype(dtype, out, err);
+}
+
+static bool find_metrics(struct active *active, struct error *err)
+{
+    const Lumigrid__Assign *assign = active->assign;
+    size_t values = 0;
+    if (assign->kind == LUMIGRID__TASK_KIND__TASK_KIND_INFER)
+        return true;
+    for (size_t i = 0; i < assign->n_metrics; i++) {
+        const struct metric *metric = metric_find(assign->metrics[i]);
+        if (!metric)
+            return error_set(
+                err, ERROR_UNSUPPORTED, "this worker knows no metric \"%.60s\"", assign->metrics[i]);
+        values += metric->key_count;
+        if (active->metric_count == TASK_METRICS_MAX || values > TASK_VALUES_MAX)
+            return error_set(err, ERROR_TOO_LARGE, "a task takes at most %d metrics", TASK_METRICS_MAX);
+        active->metrics[active->metric_count++] = metric;
+    }
+    return true;
+}
+
+struct active *active_open(Lumigrid__Assign *assign, const struct runner_events *events)
+{
+    struct active *active = calloc(1, sizeof(*active));
+    struct active_sample *samples = calloc(assign->n_samples + 1, sizeof(*samples));
+    if (!active || !samples) {
+        free(active);
+        free(samples);
+        lumigrid__assign__free_unpacked(assign, NULL);
+        return NULL;
+    }
+    active->assign = assign;
+    active->events = events;
+    active->samples = samples;
+    active->started_ns = active_now_ns();
+    for (size_t i = 0; i < assign->n_samples; i++)
+        samples[i] = (struct active_sample){.active = active, .position = i};
+    if (!parse_settings(assign->settings_json, &active->settings, &active->error) ||
+        !find_metrics(active, &active->error))
+        active->failed = true;
+    return active;
+}
+
+void active_close(struct active *active)
+{
+    if (!active)
+        return;
+    json_decref(active->settings.root);
+    lumigrid__assign__free_unpacked(active->assign, NULL);
+    free(active->samples);
+    free(active);
+}
+
+bool active_done(const struct active *active)
+{
+    return active->failed || active->cancelled || active->ended == active->assign->n_samples;
+}
+
+void active_fail(struct active *active, const struct error *error)
+{
+    if (active_done(active))
+        return;
+    active->failed = true;
+    active->error = *error;
+}
+
+struct scores {
+    const char *keys[TASK_VALUES_MAX];
+    double values[TASK_VALUES_MAX];
+    size_t count;
+    const char *failed[TASK_METRICS_MAX];
+    const char *reasons[TASK_METRICS_MAX];
+    struct error errors[TASK_METRICS_MAX];
+    size_t failed_count;
+};
+
+static void scores_fail(struct scores *scores, const char *metric, const struct error *error)
+{
+    scores->errors[scores->failed_count] = *error;
+    scores->failed[scores->failed_count] = metric;
+    scores->reasons[scores->failed_count] = scores->errors[scores->failed_count].message;
+    scores->failed_count++;
+}
+
+/* A metric gives all its values or none; a value that is not finite would poison every mean it enters. */
+static void score_one(const struct metric *metric, const struct metric_sample *sample, struct scores *scores)
+{
+    struct error err = {0};
+    double values[TASK_VALUES_MAX];
+    if (metric->needs_reference && !sample->reference) {
+        error_set(&err, ERROR_INVALID, "the sample has no ground truth");
+        scores_fail(scores, metric->name, &err);
+        return;
+    }
+    if (!metric->score(sample, values, &err)) {
+        scores_fail(scores, metric->name, &err);
+        return;
+    }
+    for (size_t k = 0; k < metric->key_count; k++) {
+        if (!isfinite(values[k])) {
+            error_set(&err, ERROR_INTERNAL, "%s is not a finite number", metric->keys[k]);
+            scores_fail(scores, metric->name, &err);
+            return;
+        }
+    }
+    for (size_t k = 0; k < metric->key_count; k++) {
+        scores->keys[scores->count] = metric->keys[k];
+        scores->values[scores->count++] = values[k];
+    }
+}
+
+static void emit(struct active *active, size_t position, const struct task_provenance *provenance,
+    struct task_result *result)
+{
+    active->samples[position].handle = 0;
+    active->ended++;
+    result->index = active->assign->samples[position]->index;
+    active->events->on_result(active->events->context, active->assign, provenance, result);
+}
+
+void active_sample_done(struct active *active, size_t position, const struct active_prediction *prediction,
+    const struct task_provenance *provenance)
+{
+    const Lumigrid__Sample *sample = active->assign->samples[position];
+    struct metric_sample input = {.prediction = prediction->text,
+        .prediction_len = prediction->text_len,
+        .reference = sample->has_reference ? (const char *)sample->reference.data : NULL,
+        .reference_len = sample->reference.len,
+        .source = (const char *)sample->text.data,
+        .source_len = sample->text.len};
+    if (sample->has_reference && sample->reference.len == 0)
+        input.reference = ""; /* protobuf holds empty bytes as NULL */
+    struct scores scores;
+    scores.count = scores.failed_count = 0;
+    for (size_t i = 0; i < active->metric_count; i++)
+        score_one(active->metrics[i], &input, &scores);
+    struct task_result result = {.prediction = prediction->text,
+        .prediction_len = prediction->text_len,
+        .keys = scores.keys,
+        .values = scores.values,
+        .value_count = scores.count,
+        .failed_metrics = scores.failed,
+        .failed_reasons = scores.reasons,
+        .failed_count = scores.failed_count,
+        .prompt_tokens = prediction->prompt_tokens,
+        .new_tokens = prediction->new_tokens,
+        .seconds = prediction->seconds,
+        .truncated = prediction->truncated,
+        .finish_reason = prediction->finish_reason};
+    emit(active, position, provenance, &result);
+}
+
+void active_sample_failed(struct active *active, size_t position, const struct error *error,
+    const struct task_provenance *provenance)
+{
+    struct task_result result = {.error = error, .finish_reason = "error"};
+    emit(active, position, provenance, &result);
+}
