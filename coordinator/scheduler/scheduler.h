@@ -228,8 +228,8 @@ uint64_t scheduler_results_committed(struct scheduler *scheduler, const char *jo
  * 250 ms. */
 void scheduler_run(struct scheduler *scheduler, uint64_t now_ms);
 
-/* While paused nothing is assigned and no lease, worker or job times out (the store is down). */
-void scheduler_pause(struct scheduler *scheduler, bool paused, uint64_t now_ms);
+/* While paused nothing is assigned and no job times out (the store is down). */
+void scheduler_pause(struct scheduler *scheduler, bool paused);
 
 struct scheduler_counts {
     uint64_t jobs, workers, slots, tasks;

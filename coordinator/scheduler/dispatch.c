@@ -1,0 +1,224 @@
+/* Filling free slots: which job next, on which device, how many samples. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "coordinator/scheduler/state.h"
+
+static size_t find_free_devices(struct scheduler *scheduler)
+{
+    size_t count = 0;
+    for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
+        for (size_t i = 0; !worker->draining && i < worker->device_count; i++) {
+            struct device *device = &worker->devices[i];
+            if (device->tasks >= device->slots)
+                continue;
+            if (count == scheduler->free_capacity) {
+                scheduler->free_capacity = scheduler->free_capacity ? scheduler->free_capacity * 2 : 16;
+                scheduler->free_devices =
+                    alloc_resize(scheduler->free_devices, scheduler->free_capacity, sizeof(struct device *));
+            }
+            scheduler->free_devices[count++] = device;
+        }
+    }
+    return count;
+}
+
+/* The first span that may be leased now; remaining.count when none. */
+static size_t first_ready(const struct job *job, uint64_t now_ms)
+{
+    size_t at = 0;
+    if (job->not_before_ms > now_ms)
+        return job->remaining.count;
+    while (at < job->remaining.count && job->remaining.items[at].retry.not_before_ms > now_ms)
+        at++;
+    return at;
+}
+
+static bool can_run(const struct device *device, const struct job *job)
+{
+    return worker_has(device->worker, job) && !(device->barred_count && device_bars(device, job));
+}
+
+/* What giving this device's slot to this job costs, in seconds of share; the least is chosen. */
+static double cost(const struct scheduler *scheduler, const struct job *job, const struct device *device)
+{
+    double switch_cost = scheduler->options.switch_cost_ms / 1000.0;
+    double sum = job->pass;
+    if (!device_holds(device, job))
+        sum += switch_cost;
+    if (job->avoid[0] && strcmp(job->avoid, device->worker->id) == 0)
+        sum += switch_cost;
+    /* Between equals, the emptier device: a millionth of a second is below every real difference. */
+    return sum + 1e-6 * (double)device->tasks / device->slots;
+}
+
+/* The job and the place in free_devices that go best together; NULL when nothing fits. */
+static struct job *choose(
+    const struct scheduler *scheduler, size_t free_count, uint64_t now_ms, size_t *chosen)
+{
+    struct job *best = NULL;
+    double best_cost = INFINITY;
+    size_t looked_at = 0;
+    for (size_t i = 0; i < scheduler->order_count && looked_at < CANDIDATES_MAX; i++) {
+        struct job *job = scheduler->order[i];
+        if (best && (best->interactive != job->interactive || job->pass >= best_cost))
+            break;
+        if (first_ready(job, now_ms) == job->remaining.count)
+            continue;
+        bool fits = false;
+        for (size_t j = 0; j < free_count; j++) {
+            const struct device *device = scheduler->free_devices[j];
+            if (!can_run(device, job))
+                continue;
+            fits = true;
+            double price = cost(scheduler, job, device);
+            if (price < best_cost) {
+                best = job;
+                best_cost = price;
+                *chosen = j;
+            }
+        }
+        looked_at += fits;
+    }
+    return best;
+}
+
+static uint64_t slots_of_all(const struct scheduler *scheduler)
+{
+    uint64_t slots = 0;
+    for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next)
+        for (size_t i = 0; !worker->draining && i < worker->device_count; i++)
+            slots += worker->devices[i].slots;
+    return slots ? slots : 1;
+}
+
+/* How many samples: what the slot does in task_target_ms, less near the end so that slots end together. */
+static uint64_t task_size(
+    const struct scheduler *scheduler, const struct job *job, const struct device *device, uint64_t slots)
+{
+    const struct scheduler_options *options = &scheduler->options;
+    double rate = device_rate(device, job);
+    double samples = rate > 0 ? rate * options->task_target_ms / 1000.0 : options->task_samples_first;
+    uint64_t size = samples < 1                           ? 1
+                    : samples > options->task_samples_max ? options->task_samples_max
+                                                          : (uint64_t)samples;
+    uint64_t share = (job->remaining.total + 2 * slots - 1) / (2 * slots);
+    return size < share ? size : share;
+}
+
+static void range_add(struct scheduler *scheduler, size_t at, uint64_t first, uint64_t count)
+{
+    if (at == scheduler->range_capacity) {
+        scheduler->range_capacity = scheduler->range_capacity ? scheduler->range_capacity * 2 : 16;
+        scheduler->ranges =
+            alloc_resize(scheduler->ranges, scheduler->range_capacity, sizeof *scheduler->ranges);
+    }
+    scheduler->ranges[at] = (struct scheduler_range){.first = first, .count = count};
+}
+
+/* Fills scheduler->ranges with up to `size` samples of spans that may be leased together. */
+static size_t carve(struct scheduler *scheduler, const struct job *job, uint64_t size, uint64_t now_ms)
+{
+    size_t at = first_ready(job, now_ms), count = 0;
+    const struct span *item = &job->remaining.items[at];
+    const struct retry retry = item->retry;
+    const uint64_t first = item->first;
+    uint64_t reach = (uint64_t)scheduler->options.task_samples_max * TASK_SPAN_FACTOR;
+    if (retry.limit && retry.limit < size)
+        size = retry.limit;
+    for (; size && at < job->remaining.count; at++) {
+        item = &job->remaining.items[at];
+        if (item->first - first >= reach)
+            break;
+        /* Suspects are leased among their own kind; the innocent are gathered over gaps. */
+        if (item->retry.limit != retry.limit || item->retry.alone != retry.alone ||
+            item->retry.not_before_ms > now_ms)
+            continue;
+        uint64_t take = item->count < size ? item->count : size;
+        if (item->first - first + take > reach)
+            take = reach - (item->first - first);
+        range_add(scheduler, count++, item->first, take);
+        size -= take;
+    }
+    return count;
+}
+
+static struct task *lease(
+    struct scheduler *scheduler, struct job *job, struct device *device, size_t range_count, uint64_t now_ms)
+{
+    const struct scheduler_range *ranges = scheduler->ranges;
+    const struct scheduler_range *last = &ranges[range_count - 1];
+    uint64_t first = ranges[0].first, span = last->first + last->count - first;
+    struct retry retry = job->remaining.items[spans_find(&job->remaining, first)].retry;
+    struct task *task = task_open(
+        scheduler, job, device, first << SCHEDULER_SPAN_BITS | span, scheduler->attempt_next++, now_ms);
+    task->retry = (struct retry){.limit = retry.limit, .alone = retry.alone};
+    for (size_t i = 0; i < range_count; i++) {
+        spans_cut(
+            &job->remaining, spans_find(&job->remaining, ranges[i].first), ranges[i].first, ranges[i].count);
+        task_owe(task, ranges[i].first, ranges[i].count);
+    }
+    /* Until the worker first lists it the assignment may still be on its way (its texts are being read). */
+    task->lease_until_ms = now_ms + 3 * (uint64_t)scheduler->options.lease_ms;
+    return task;
+}
+
+/* Moves the job's account on by the time its samples will take. */
+static void charge(struct scheduler *scheduler, struct job *job, const struct task *task)
+{
+    const struct scheduler_options *options = &scheduler->options;
+    double rate = device_rate(task->device, job);
+    double seconds =
+        rate > 0 ? (double)task->owed / rate
+                 : options->task_target_ms / 1000.0 * (double)task->owed / options->task_samples_first;
+    double *reached = &scheduler->reached[job->interactive];
+    double oldest = *reached - options->switch_cost_ms / 1000.0;
+    /* A job that could not run for a while catches up a little, not all at once. */
+    if (job->pass < oldest)
+        job->pass = oldest;
+    if (job->pass > *reached)
+        *reached = job->pass;
+    job->pass += seconds / job->weight;
+    job_place(scheduler, job);
+}
+
+static void assign(struct scheduler *scheduler, const struct task *task, size_t range_count)
+{
+    const struct scheduler_assignment assignment = {
+        .worker_id = task->worker->id,
+        .device = task->device->name,
+        .job_id = task->job->id,
+        .task_id = task->id,
+        .attempt = task->attempt,
+        .ranges = scheduler->ranges,
+        .range_count = range_count,
+        .sample_count = task->owed,
+    };
+    scheduler->counts.tasks_assigned++;
+    scheduler->decisions.assign(scheduler->decisions.context, &assignment);
+}
+
+void dispatch(struct scheduler *scheduler, uint64_t now_ms)
+{
+    size_t free_count = scheduler->order_count ? find_free_devices(scheduler) : 0;
+    uint64_t slots = free_count ? slots_of_all(scheduler) : 0;
+    size_t chosen = 0;
+    struct job *job = NULL;
+    while (free_count && (job = choose(scheduler, free_count, now_ms, &chosen))) {
+        struct device *device = scheduler->free_devices[chosen];
+        size_t range_count = carve(scheduler, job, task_size(scheduler, job, device, slots), now_ms);
+        struct task *task = lease(scheduler, job, device, range_count, now_ms);
+        charge(scheduler, job, task);
+        if (!job->started) {
+            job->started = true;
+            job->started_ms = now_ms;
+            scheduler->decisions.job_started(scheduler->decisions.context, job->id);
+        }
+        assign(scheduler, task, range_count);
+        if (device->tasks >= device->slots)
+            scheduler->free_devices[chosen] = scheduler->free_devices[--free_count];
+    }
+}
