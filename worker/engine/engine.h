@@ -61,6 +61,8 @@ bool engine_settings_set(
 bool engine_settings_copy(
     struct generation_settings *out, const struct generation_settings *from, struct error *err);
 void engine_settings_free(struct generation_settings *settings);
+json_t *engine_settings_to_json(
+    const struct generation_settings *settings); /* a new object, for listings; NULL when out of memory */
 
 /* Loads `model` on `backend`; both are borrowed and outlive the engine. ERROR_UNSUPPORTED lists the
  * architectures there are; ERROR_MEMORY says how much is needed and how much there is. */
