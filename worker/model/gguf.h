@@ -1,4 +1,5 @@
-/* A GGUF file (v2, v3, little-endian): typed metadata and tensors, all checked before anything points at them.
+/* A GGUF file (v2, v3, little-endian): typed metadata and tensors, all checked before anything points at
+ * them.
  *
  * The file is mapped and never copied: strings and tensor data point into the mapping and live as long as the
  * `struct gguf`. Immutable once open: any thread may read. Strings are bytes with a length, as in the file:
@@ -17,6 +18,7 @@
 #include "worker/model/model.h"
 
 struct gguf;
+struct file_map; /* worker/model/file_map.h */
 
 /* The file's own value types, numbered as in the file. */
 enum gguf_type {
@@ -50,6 +52,7 @@ bool gguf_open_memory(const char *name, const void *bytes, size_t len, struct gg
 void gguf_close(struct gguf *file); /* NULL is fine */
 
 uint32_t gguf_version(const struct gguf *file);
+const struct file_map *gguf_file_map(const struct gguf *file); /* NULL when opened from memory */
 
 /* Metadata, in the file's order. A key is a zero-terminated string owned by the file. */
 size_t gguf_key_count(const struct gguf *file);

@@ -71,8 +71,23 @@ size_t model_tensor_count(const struct model *model);
 const struct tensor_view *model_tensor_at(const struct model *model, size_t index);
 const struct tensor_view *model_tensor(const struct model *model, const char *name); /* NULL: none */
 
+/* Why the checkpoint's tensor `name` is not among the model's ("float64", "more than 4 dimensions"); NULL
+ * when the checkpoint does not have it at all. For the message about a missing tensor. */
+const char *model_tensor_unreadable(const struct model *model, const char *name);
+
+/* Reads every weight once: ERROR_INVALID naming the tensor and the first element that is NaN or infinite (in
+ * block formats: the block whose scale is). Not part of model_open, which touches no weights: call it at
+ * load, or for `inspect`. */
+bool model_check_finite(const struct model *model, struct error *err);
+
+/* The directory (or the .gguf file) that `reference` names, downloaded when it is not in the cache; nothing
+ * of it is opened. Malloc'd; NULL on error. For tools that want one part only, such as the tokenizer. */
+char *model_locate(const char *reference, const struct model_options *options, struct error *err);
+
 /* SHA-256 over names, shapes, dtypes and bytes of all tensors and config.json, hex. Computed on first call
- * (it reads every byte) and kept beside the cache when that is writable. NULL on error. */
+ * (it reads every byte) and kept in $XDG_CACHE_HOME/lumigrid (~/.cache/lumigrid) when that is writable, keyed
+ * by the files' device, inode, size and time. Any thread may ask; the string lives as long as the model. NULL
+ * on error. */
 const char *model_digest(struct model *model, struct error *err);
 
 #endif
