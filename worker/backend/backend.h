@@ -250,6 +250,9 @@ struct backend_ops {
      * allocation. */
     struct tensor (*scratch)(struct backend *b, size_t rows, size_t width);
     void (*scratch_reset)(struct backend *b);
+    /* What was allocated after the mark is given back: a layer's tensors before the next layer's. */
+    size_t (*scratch_mark)(struct backend *b);
+    void (*scratch_release)(struct backend *b, size_t mark);
     /* Long-lived, zeroed. Freed by tensor_free, which takes the tensor as it was made. */
     bool (*tensor_create)(
         struct backend *b, size_t rows, size_t width, struct tensor *out, struct error *err);

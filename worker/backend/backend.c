@@ -1,0 +1,25 @@
+#include "worker/backend/backend.h"
+
+#include <string.h>
+
+#include "worker/backend/cpu/open.h"
+
+enum { THREADS_MAX = 1024 };
+
+bool backend_open(
+    const char *device, const struct backend_options *options, struct backend **out, struct error *err)
+{
+    *out = NULL;
+    if (options && (options->threads < 0 || options->threads > THREADS_MAX))
+        return error_set(err, ERROR_INVALID, "threads must be 0 to %d", (int)THREADS_MAX);
+    if (strcmp(device, "cpu") == 0)
+        return cpu_open(options, out, err);
+    error_set(err, ERROR_UNSUPPORTED, "there is no device \"%.64s\"", device);
+    return error_hint(err, "this build knows: cpu");
+}
+
+void backend_close(struct backend *backend)
+{
+    if (backend)
+        backend->ops->close(backend);
+}

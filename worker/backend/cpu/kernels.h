@@ -1,0 +1,93 @@
+/* The inner loops, compiled once an instruction set.
+ *
+ * The kernel sources are written with the compiler's vector types, eight floats wide, and built several times
+ * with different flags; `struct kernels` is one such build. A sum over k always runs in the same order: eight
+ * lanes, lane l taking k = l, l + 8, …, over blocks of GEMM_K_BLOCK, lanes joined by a fixed tree and blocks
+ * in order. So a result does not depend on the tile it was computed in, nor on the width of the machine's
+ * registers. */
+#ifndef LUMIGRID_WORKER_BACKEND_CPU_KERNELS_H
+#define LUMIGRID_WORKER_BACKEND_CPU_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "worker/backend/backend.h"
+
+enum {
+    LANES = 8,
+    INT_LANES = 16,
+    GEMM_TILE_ROWS = 3, /* activations' rows in a tile: 3 x 4 accumulators fill 16 registers */
+    GEMM_TILE_OUTPUTS = 4,
+    GEMM_K_BLOCK = 512, /* a multiple of every block format's length; 12 rows of it and 4 weights fit L1 */
+    GEMM_K_BLOCK_INT = 1024,   /* the same for int16 */
+    ATTENTION_TILE_ROWS = 6,   /* queries in a tile */
+    ATTENTION_BLOCK_PAGES = 4, /* pages between two corrections of the running maximum */
+};
+
+/* One tile of activations times weights': c[m][n] = sum over k of a[m][k] b[n][k]. */
+struct gemm_tile {
+    const void *a;                    /* packed: for each step, `rows` vectors (of 8 floats, or 16 int16) */
+    const void *b[GEMM_TILE_OUTPUTS]; /* weight rows, vectors of the same length */
+    size_t b_step; /* elements of b from one step to the next: a vector, or four when packed */
+    size_t rows, steps;
+    float *c;
+    size_t c_stride;
+    bool accumulate;      /* add to c instead of writing it */
+    const char *prefetch; /* memory wanted next; NULL: none */
+    size_t prefetch_step; /* bytes a step */
+};
+
+/* Queries of one key head against its keys, a page after the other. */
+struct attend_tile {
+    size_t rows; /* 1..ATTENTION_TILE_ROWS */
+    const float *q[ATTENTION_TILE_ROWS];
+    float *out[ATTENTION_TILE_ROWS];
+    int32_t position[ATTENTION_TILE_ROWS];
+    /* Added to the scaled score of key j: bias[row][j], readable to the end of the last block; NULL: none. */
+    const float *bias[ATTENTION_TILE_ROWS];
+    const float *pages; /* page p of this head begins at pages + p * page_stride */
+    size_t page_stride;
+    const int32_t *page_ids; /* NULL: 0, 1, 2… */
+    size_t keys;
+    size_t head_dim, value_dim, value_stride; /* a page holds keys [head_dim][16], then values [16][stride] */
+    float scale, soft_cap;
+    int32_t window_left, window_right;
+    size_t global_keys;
+    float *accumulator; /* scratch, [ATTENTION_TILE_ROWS][value_stride] */
+};
+
+struct kernels {
+    const char *name;
+    void (*gemm_f32)(const struct gemm_tile *tile);
+    void (*gemm_i16)(const struct gemm_tile *tile); /* c is int32: exact as long as it does not overflow */
+    /* int8 values as int16, for gemm_i16: vector i of 16 goes to out + i * step; filled up with zeros. */
+    void (*widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
+    /* Values [first, first + count) of a weight row as floats: vector i goes to out + i * step; the last one
+     * is filled up with zeros. `first` is a multiple of GEMM_K_BLOCK. Indexed by enum dtype; NULL: no such.
+     */
+    void (*decode[DTYPE_Q6_K + 1])(const void *row, size_t first, size_t count, float *out, size_t step);
+    /* Rounds a row to int16 in [-levels, levels]; fills up to a multiple of 16 with zeros, vector i at out +
+     * i * step. Returns the scale. */
+    float (*quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
+    void (*activate)(enum activation kind, float *x, size_t count);
+    void (*multiply)(float *x, const float *y, size_t count);
+    void (*add)(float *out, const float *x, const float *y, size_t count);
+    void (*scale)(float *x, size_t count, float scale, float soft_cap);
+    /* One group of a norm; weight and bias may be NULL. */
+    void (*norm)(enum norm_kind kind, const float *x, const float *weight, const float *bias, float epsilon,
+        size_t count, float *out);
+    float (*maximum)(const float *x, size_t count); /* NaN counts as minus infinity */
+    float (*log_sum_exp)(const float *x, size_t count, float maximum);
+    void (*attend)(const struct attend_tile *tile);
+};
+
+extern const struct kernels kernels_generic;
+#ifdef __x86_64__
+extern const struct kernels kernels_avx2;
+#endif
+
+/* The best build this machine can run. */
+const struct kernels *kernels_pick(void);
+
+#endif
