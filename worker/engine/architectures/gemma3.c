@@ -1,0 +1,22 @@
+/* Gemma 3: normed heads, five local layers to a global one. https://arxiv.org/abs/2503.19786 */
+#include "worker/engine/architectures/decoder.h"
+
+static const struct decoder_options options = {
+    .head_norms = true,
+    .post_norms = true,
+    .scaled_words = true,
+    .local_rope = true,
+    .norm_offset = 1,
+    .windows = WINDOWS_PATTERN,
+    .tied = true,
+    .activation = "gelu_pytorch_tanh",
+    .theta = 1000000,
+};
+
+static void load(struct network *network, struct loader *l)
+{
+    decoder_load(network, l, &options);
+}
+
+const struct architecture architecture_gemma3_text = {
+    "gemma3_text", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
