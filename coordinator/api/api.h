@@ -59,7 +59,9 @@ struct api_options {
     const char *deployment_type; /* "local", "development", "staging", "production"; "local" */
     const char *public_url;      /* what download URLs begin with; default: http:// + the request's Host */
     const char *cors_origins;    /* comma-separated origins, or "*"; default: none */
-    const char *models_file;     /* replaces the built-in list of suggested models */
+    const char
+        *outbound_hosts; /* comma-separated hosts that users' URLs may name; "localhost,127.0.0.1,[::1]" */
+    const char *models_file; /* replaces the built-in list of suggested models */
 
     uint64_t upload_bytes_max;  /* a dataset file; 50 MB (50 * 1024 * 1024) */
     uint32_t body_bytes_max;    /* any other body; 1 MiB */

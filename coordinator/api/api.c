@@ -1,0 +1,109 @@
+#include "coordinator/api/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "coordinator/api/auth.h"
+#include "coordinator/api/events.h"
+#include "coordinator/api/models.h"
+#include "coordinator/api/openapi.h"
+#include "coordinator/api/server.h"
+
+static void set_defaults(struct api_options *o)
+{
+    if (!o->address)
+        o->address = "127.0.0.1";
+    if (!o->deployment_type)
+        o->deployment_type = "local";
+    if (!o->outbound_hosts)
+        o->outbound_hosts = "localhost,127.0.0.1,[::1]";
+    if (o->upload_bytes_max == 0)
+        o->upload_bytes_max = 50 * 1024 * 1024;
+    if (o->body_bytes_max == 0)
+        o->body_bytes_max = 1024 * 1024;
+    if (o->connections_max == 0)
+        o->connections_max = 4096;
+    if (o->body_timeout_s == 0)
+        o->body_timeout_s = 30;
+    if (o->download_expiry_s == 0)
+        o->download_expiry_s = 3600;
+}
+
+static bool check_options(const struct api_options *o, struct error *err)
+{
+    static const char *const TYPES[] = {"local", "development", "staging", "production"};
+    for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++)
+        if (strcmp(TYPES[i], o->deployment_type) == 0)
+            return o->data_dir || error_set(err, ERROR_INVALID, "the API needs a data folder for its keys");
+    return error_set(err, ERROR_INVALID,
+        "the deployment type \"%s\" is none of local, development, staging, production", o->deployment_type);
+}
+
+static void api_free(struct api *api)
+{
+    auth_close(api);
+    schemas_close(api->schemas);
+    json_decref(api->models);
+    free(api->openapi_text);
+    sodium_memzero(&api->keys, sizeof(api->keys));
+    free(api);
+}
+
+struct api *api_open(uv_loop_t *loop, const struct api_options *options, struct store *store,
+    struct scheduler *scheduler, const struct api_cluster *cluster, struct error *err)
+{
+    struct api *api = alloc_zero(1, sizeof(*api));
+    api->loop = loop;
+    api->options = *options;
+    api->store = store;
+    api->scheduler = scheduler;
+    api->cluster = *cluster;
+    api->listen_fd = -1;
+    api->started_ns = uv_hrtime();
+    set_defaults(&api->options);
+    if (!check_options(&api->options, err) || !keys_open(api->options.data_dir, &api->keys, err) ||
+        !(api->schemas = schemas_open(err)) || !models_open(api, err) || !auth_open(api, err) ||
+        !(api->openapi_text = openapi_text(api->schemas, err)) || !server_open(api, err)) {
+        api_free(api);
+        return NULL;
+    }
+    randombytes_buf(&api->id_prefix, sizeof(api->id_prefix));
+    events_open(api);
+    log_info("HTTP is open", "address", api->options.address, "port", LOG_INT(api->port));
+    return api;
+}
+
+uint16_t api_port(const struct api *api)
+{
+    return api->port;
+}
+
+void api_job_changed(struct api *api, const char *job_id)
+{
+    events_changed(api, job_id);
+}
+
+struct closing {
+    struct api *api;
+    void (*done)(void *context);
+    void *context;
+};
+
+static void on_closed(void *context)
+{
+    struct closing *closing = context;
+    api_free(closing->api);
+    closing->done(closing->context);
+    free(closing);
+}
+
+void api_close(struct api *api, uint32_t grace_ms, void (*done)(void *context), void *context)
+{
+    struct closing *closing = alloc_zero(1, sizeof(*closing));
+    *closing = (struct closing){api, done, context};
+    api->closed = on_closed;
+    api->closed_context = closing;
+    server_close(api, grace_ms);
+}

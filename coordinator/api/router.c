@@ -1,0 +1,134 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/api/route.h"
+
+struct segment {
+    const char *start;
+    size_t len;
+};
+
+/* Splits at slashes; empty segments at the end (a trailing slash) do not count. Returns how many, or a number
+ * over the limit when there are more. */
+static size_t split(const char *path, struct segment out[ROUTE_SEGMENTS_MAX])
+{
+    size_t count = 0;
+    const char *p = path;
+    if (*p == '/')
+        p++;
+    while (*p) {
+        size_t len = strcspn(p, "/");
+        if (count == ROUTE_SEGMENTS_MAX)
+            return ROUTE_SEGMENTS_MAX + 1;
+        out[count++] = (struct segment){p, len};
+        p += len;
+        if (*p == '/')
+            p++;
+    }
+    return count;
+}
+
+/* How well a template fits a path: -1 not at all, else one more for each literal segment. */
+static int fit(const char *template, const struct segment *segments, size_t count)
+{
+    const char *p = template + 1;
+    int literals = 0;
+    size_t i = 0;
+    for (; *p; i++) {
+        size_t len = strcspn(p, "/");
+        if (i == count)
+            return -1;
+        if (*p == '{') {
+            if (segments[i].len == 0)
+                return -1;
+        } else if (len == segments[i].len && memcmp(p, segments[i].start, len) == 0) {
+            literals++;
+        } else {
+            return -1;
+        }
+        p += len;
+        if (*p == '/')
+            p++;
+    }
+    return i == count ? literals : -1;
+}
+
+static bool copy_parameters(const char *template, const struct segment *segments, struct route_match *out)
+{
+    out->parameter_count = 0;
+    const char *p = template + 1;
+    for (size_t i = 0; *p; i++) {
+        if (*p == '{') {
+            if (out->parameter_count == ROUTE_PARAMETERS_MAX || segments[i].len >= ROUTE_PARAMETER_BYTES_MAX)
+                return false;
+            char *to = out->parameters[out->parameter_count++];
+            memcpy(to, segments[i].start, segments[i].len);
+            to[segments[i].len] = '\0';
+        }
+        p += strcspn(p, "/");
+        if (*p == '/')
+            p++;
+    }
+    return true;
+}
+
+static bool method_matches(const char *route_method, const char *method)
+{
+    return strcmp(route_method, method) == 0 ||
+           (strcmp(route_method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+static void allow_add(struct route_match *out, const char *method)
+{
+    if (strstr(out->allow, method))
+        return;
+    size_t used = strlen(out->allow);
+    snprintf(out->allow + used, sizeof(out->allow) - used, "%s%s", used ? ", " : "", method);
+    if (strcmp(method, "GET") == 0)
+        allow_add(out, "HEAD");
+}
+
+void route_find(
+    const struct route *routes, size_t count, const char *method, const char *path, struct route_match *out)
+{
+    struct segment segments[ROUTE_SEGMENTS_MAX];
+    *out = (struct route_match){0};
+    size_t segment_count = split(path, segments);
+    if (segment_count > ROUTE_SEGMENTS_MAX || path[0] != '/')
+        return;
+
+    int best = -1;
+    for (size_t i = 0; i < count; i++) {
+        int score = fit(routes[i].path, segments, segment_count);
+        if (score < 0)
+            continue;
+        out->path_known = true;
+        allow_add(out, routes[i].method);
+        if (score > best && method_matches(routes[i].method, method)) {
+            best = score;
+            out->route = &routes[i];
+        }
+    }
+    if (out->route && !copy_parameters(out->route->path, segments, out)) {
+        out->route = NULL;
+        out->path_known = false;
+    }
+    if (out->path_known)
+        allow_add(out, "OPTIONS");
+}
+
+bool route_parameter_name(const struct route *route, size_t n, char *out, size_t out_size)
+{
+    const char *p = route->path;
+    for (size_t i = 0; (p = strchr(p, '{')); i++, p++) {
+        if (i < n)
+            continue;
+        size_t len = strcspn(p + 1, "}");
+        if (len >= out_size)
+            return false;
+        memcpy(out, p + 1, len);
+        out[len] = '\0';
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,91 @@
+#include <string.h>
+
+#include "coordinator/api/handlers.h"
+#include "coordinator/api/server.h"
+#include "coordinator/api/views.h"
+#include "coordinator/store/store.h"
+
+enum { NAME_BYTES_MAX = 100, VALUE_BYTES_MAX = 4 * 1024 };
+
+static bool check_name(struct request *request)
+{
+    const char *name = request_parameter(request, 0);
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
+    if (len > 0 && len <= NAME_BYTES_MAX && name[len] == '\0')
+        return true;
+    json_t *input = json_string(name);
+    request_answer_invalid(request, "path", "secret_name", "string_pattern_mismatch",
+        "A secret's name has 1 to 100 letters, digits, '_', '-' or '.'", input);
+    json_decref(input);
+    return false;
+}
+
+static void on_list(void *context, const struct store_secret *items, size_t count, const struct error *err)
+{
+    struct request *request = context;
+    if (err) {
+        request_answer_error(request, err);
+        return;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_pack("{s:o, s:o}", "name", view_text(items[i].name), "description",
+                                        view_text(items[i].description)));
+    request_answer_json(request, MHD_HTTP_OK, view_listing(count, list));
+}
+
+void handle_secret_list(struct request *request)
+{
+    store_secret_list(request->api->store, on_list, request);
+}
+
+static void on_put(void *context, bool created, const struct error *err)
+{
+    struct request *request = context;
+    if (err)
+        request_answer_error(request, err);
+    else if (created)
+        request_answer_json(
+            request, MHD_HTTP_CREATED, json_pack("{s:s}", "name", request_parameter(request, 0)));
+    else
+        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
+void handle_secret_put(struct request *request)
+{
+    if (!check_name(request))
+        return;
+    json_t *value = json_object_get(request->json, "value");
+    size_t size = json_string_length(value);
+    unsigned char sealed[VALUE_BYTES_MAX + KEYS_SEAL_OVERHEAD];
+    if (size > VALUE_BYTES_MAX) {
+        request_answer_invalid(
+            request, "body", "value", "string_too_long", "String should have at most 1024 characters", NULL);
+        return;
+    }
+    struct store_secret secret = {
+        .name = request_parameter(request, 0),
+        .description = json_string_value(json_object_get(request->json, "description")),
+        .sealed = sealed,
+        .sealed_size = size + KEYS_SEAL_OVERHEAD,
+    };
+    keys_seal(&request->api->keys, secret.name, json_string_value(value), size, sealed);
+    store_secret_put(request->api->store, &secret, on_put, request);
+    json_decref(request->json);
+    request->json = NULL;
+}
+
+static void on_deleted(void *context, const struct error *err)
+{
+    struct request *request = context;
+    if (err)
+        request_answer_error(request, err);
+    else
+        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
+void handle_secret_delete(struct request *request)
+{
+    if (check_name(request))
+        store_secret_delete(request->api->store, request_parameter(request, 0), on_deleted, request);
+}

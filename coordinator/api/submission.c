@@ -1,0 +1,257 @@
+#include "coordinator/api/submission.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "coordinator/api/metric_table.h"
+#include "coordinator/api/model_reference.h"
+#include "coordinator/api/server.h"
+#include "coordinator/scheduler/scheduler.h"
+
+struct pending {
+    struct request *request;
+    struct submission submission;
+    json_t *(*view)(const struct api *api, const struct store_job *job);
+    const char *metrics[SUBMISSION_METRICS_MAX];
+    size_t metric_count;
+};
+
+static void pending_free(struct pending *p)
+{
+    json_decref(p->submission.metrics);
+    json_decref(p->submission.settings);
+    free(p);
+}
+
+static void refuse(struct pending *p, const char *field, const char *msg, json_t *input)
+{
+    request_answer_invalid(p->request, "body", field, "value_error", msg, input);
+    pending_free(p);
+}
+
+/* ---- what the connected workers can do ---- */
+
+struct ability {
+    const char *wanted;
+    bool metric; /* else a scheme */
+    bool found;
+    size_t workers;
+    char known[512];
+};
+
+static void note(struct ability *a, const char *name)
+{
+    size_t len = strlen(name), used = strlen(a->known);
+    a->found = a->found || strcmp(name, a->wanted) == 0;
+    for (const char *p = a->known; (p = strstr(p, name)); p += len)
+        if ((p == a->known || p[-1] == ' ') && (p[len] == ',' || p[len] == '\0'))
+            return;
+    snprintf(a->known + used, sizeof(a->known) - used, "%s%s", used ? ", " : "", name);
+}
+
+static void on_worker(void *context, const struct api_worker *worker)
+{
+    struct ability *a = context;
+    if (strcmp(worker->state, "lost") == 0)
+        return;
+    a->workers++;
+    for (size_t i = 0; i < (a->metric ? worker->metric_count : worker->scheme_count); i++)
+        note(a, a->metric ? worker->metrics[i] : worker->schemes[i]);
+}
+
+static struct ability ask_workers(const struct api *api, const char *wanted, bool metric)
+{
+    struct ability a = {.wanted = wanted, .metric = metric};
+    api->cluster.workers(api->cluster.context, on_worker, &a);
+    return a;
+}
+
+/* ---- checks ---- */
+
+static bool check_metric(struct pending *p, const char *name, json_t *input)
+{
+    char msg[1024], names[512];
+    if (!metric_table_find(name)) {
+        metric_table_names(names, sizeof(names));
+        snprintf(msg, sizeof(msg), "There is no metric \"%.60s\"; known are: %s", name, names);
+        refuse(p, "metrics", msg, input);
+        return false;
+    }
+    struct ability a = ask_workers(p->request->api, name, true);
+    if (a.workers > 0 && !a.found) {
+        snprintf(msg, sizeof(msg), "No connected worker computes \"%s\"; they compute: %s", name, a.known);
+        refuse(p, "metrics", msg, input);
+        return false;
+    }
+    return true;
+}
+
+static bool check_metrics(struct pending *p)
+{
+    size_t i;
+    json_t *name;
+    if (!p->submission.metrics) {
+        p->submission.metrics = json_pack("[s]", "rouge");
+        if (ask_workers(p->request->api, "meteor", true).found)
+            json_array_append_new(p->submission.metrics, json_string("meteor"));
+    }
+    json_array_foreach(p->submission.metrics, i, name)
+    {
+        const char *text = json_string_value(name);
+        bool seen = false;
+        for (size_t k = 0; k < p->metric_count; k++)
+            seen = seen || strcmp(p->metrics[k], text) == 0;
+        if (seen)
+            continue;
+        if (!check_metric(p, text, p->submission.metrics))
+            return false;
+        if (p->metric_count < SUBMISSION_METRICS_MAX)
+            p->metrics[p->metric_count++] = text;
+    }
+    return true;
+}
+
+static bool check_model(struct pending *p)
+{
+    const struct api *api = p->request->api;
+    const char *model = p->submission.model;
+    struct error err;
+    char scheme[16], msg[800];
+    json_t *input = json_object_get(p->request->json, "model");
+    const char *url = json_string_value(json_object_get(p->submission.settings, "base_url"));
+    if (model[0] == '\0')
+        return true;
+    if (!model_reference_check(model, &err)) {
+        refuse(p, "model", err.message, input);
+        return false;
+    }
+    model_reference_scheme(model, scheme, sizeof(scheme));
+    if (!url && strncmp(scheme, "http", 4) == 0)
+        url = model;
+    if (url && !model_url_allowed(url, api->options.outbound_hosts, &err)) {
+        snprintf(msg, sizeof(msg), "%s; %s", err.message, err.hint);
+        refuse(p, url == model ? "model" : "model_url", msg, input);
+        return false;
+    }
+    struct ability a = ask_workers(api, scheme, false);
+    if (a.workers > 0 && !a.found) {
+        snprintf(msg, sizeof(msg), "No connected worker runs %s:// models; they run: %s", scheme, a.known);
+        refuse(p, "model", msg, input);
+        return false;
+    }
+    return true;
+}
+
+/* ---- the way into the store and the scheduler ---- */
+
+static void on_unscheduled(void *context, const struct store_job *job, const struct error *err)
+{
+    (void)context;
+    (void)job;
+    if (err)
+        log_error_value(
+            LOG_LEVEL_ERROR, "a job that could not be scheduled stays unfinished until the next start", err);
+}
+
+static void on_inserted(void *context, const struct store_job *job, const struct error *err)
+{
+    struct pending *p = context;
+    struct request *request = p->request;
+    struct error own;
+    if (err) {
+        request_answer_error(request, err);
+        pending_free(p);
+        return;
+    }
+    struct scheduler_job_spec spec = {
+        .id = job->id,
+        .model = job->model,
+        .metrics = job->metrics,
+        .metric_count = job->metric_count,
+        .sample_count = job->sample_count,
+        .weight = ldexp(1, job->priority),
+        .timeout_ms = (uint64_t)job->timeout_s * 1000,
+    };
+    if (!scheduler_job_add(request->api->scheduler, &spec, uv_now(request->api->loop), &own)) {
+        store_job_finish(request->api->store, job->id, STORE_JOB_FAILED, &own, on_unscheduled, NULL);
+        request_answer_error(request, &own);
+        pending_free(p);
+        return;
+    }
+    log_info("job submitted", "job", job->id, "kind", store_job_kind_name(job->kind), "model",
+        job->model ? job->model : "-", "samples", LOG_INT(job->sample_count), "request_id", request->id,
+        "actor", request->actor);
+    bool experiment = job->kind == STORE_JOB_EXPERIMENT;
+    request_add_header(request, "Location", "/api/v1/%s/%s", experiment ? "experiments" : "jobs", job->id);
+    request_answer_json(request, MHD_HTTP_CREATED, p->view(request->api, job));
+    pending_free(p);
+}
+
+static void insert(struct pending *p)
+{
+    struct submission *s = &p->submission;
+    char *settings = json_dumps(s->settings, JSON_COMPACT);
+    char *body = json_dumps(p->request->json, JSON_COMPACT);
+    struct store_job job = {
+        .kind = s->kind,
+        .name = s->name,
+        .description = s->description ? s->description : "",
+        .dataset_id = s->dataset_id,
+        .model = s->model[0] ? s->model : NULL,
+        .settings = settings,
+        .request = body,
+        .owner = p->request->actor,
+        .metrics = p->metrics,
+        .metric_count = p->metric_count,
+        .max_samples = s->max_samples,
+        .priority = s->priority,
+        .timeout_s = s->timeout_s,
+    };
+    store_job_insert(p->request->api->store, &job, on_inserted, p);
+    free(settings);
+    free(body);
+}
+
+static void on_dataset(void *context, const struct store_dataset *dataset, const struct error *err)
+{
+    struct pending *p = context;
+    char msg[512];
+    if (err) {
+        request_answer_error(p->request, err);
+        pending_free(p);
+        return;
+    }
+    for (size_t i = 0; i < p->metric_count && !dataset->ground_truth; i++) {
+        if (!metric_table_find(p->metrics[i])->needs_reference)
+            continue;
+        snprintf(msg, sizeof(msg),
+            "The dataset has no ground_truth, which the metric \"%s\" needs; send \"metrics\": [] for "
+            "predictions only",
+            p->metrics[i]);
+        refuse(p, "dataset", msg, json_object_get(p->request->json, "dataset"));
+        return;
+    }
+    if (p->submission.kind == STORE_JOB_EVALUATOR && !dataset->predictions) {
+        refuse(p, "dataset",
+            "The dataset has no column \"predictions\" with content, which is what is evaluated",
+            json_object_get(p->request->json, "dataset"));
+        return;
+    }
+    insert(p);
+}
+
+void submission_start(struct request *request, const struct submission *submission,
+    json_t *(*view)(const struct api *api, const struct store_job *job))
+{
+    struct pending *p = alloc_zero(1, sizeof(*p));
+    p->request = request;
+    p->submission = *submission;
+    p->view = view;
+    json_incref(p->submission.metrics);
+    if (check_model(p) && check_metrics(p))
+        store_dataset_get(request->api->store, submission->dataset_id, on_dataset, p);
+}
