@@ -22,7 +22,7 @@ static void format_line(char *out, size_t size, const char *format, va_list args
     out[end] = '\0';
 }
 
-bool error_set(struct error *err, enum error_code code, const char *format, ...)
+bool(error_set)(struct error *err, enum error_code code, const char *format, ...)
 {
     if (!err)
         return false;
@@ -35,7 +35,7 @@ bool error_set(struct error *err, enum error_code code, const char *format, ...)
     return false;
 }
 
-bool error_hint(struct error *err, const char *format, ...)
+bool(error_hint)(struct error *err, const char *format, ...)
 {
     if (!err)
         return false;
@@ -46,7 +46,7 @@ bool error_hint(struct error *err, const char *format, ...)
     return false;
 }
 
-bool error_context(struct error *err, const char *format, ...)
+bool(error_context)(struct error *err, const char *format, ...)
 {
     if (!err)
         return false;

@@ -38,6 +38,24 @@ bool error_hint(struct error *err, const char *format, ...) __attribute__((forma
 /* Puts context in front of the message: "reading model.safetensors: " + message. Returns false. */
 bool error_context(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The compiler cannot see into a variadic function: so it learns that these are false, and that what a
+ * failing function did not set is not used. */
+#define error_set(...)                                                                                       \
+    ({                                                                                                       \
+        error_set(__VA_ARGS__);                                                                              \
+        false;                                                                                               \
+    })
+#define error_hint(...)                                                                                      \
+    ({                                                                                                       \
+        error_hint(__VA_ARGS__);                                                                             \
+        false;                                                                                               \
+    })
+#define error_context(...)                                                                                   \
+    ({                                                                                                       \
+        error_context(__VA_ARGS__);                                                                          \
+        false;                                                                                               \
+    })
+
 /* The code's stable lower-case name ("not_found"), for logs and messages on the wire. Never NULL. */
 const char *error_code_name(enum error_code code);
 
