@@ -27,7 +27,7 @@ start)
     cd "$dir"
     [ -e "$dir/data/PG_VERSION" ] ||
         as_owner "$bin/initdb" -D "$dir/data" -U lumigrid -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1
-    as_owner rm -f "$dir/data/postmaster.pid"
+    as_owner rm -f "$dir/data/postmaster.pid" "$dir"/.s.PGSQL.*.lock # left by a kill
     # Without fsync a killed process loses nothing, only a dead machine would.
     as_owner "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -t 60 start \
         -o "-k $dir -c listen_addresses='' -c fsync=off -c max_connections=60 -c shared_buffers=64MB" >/dev/null

@@ -1,0 +1,16 @@
+# cmake -DOUTPUT=file.c -DFILES=a.sql;b.sql -P embed.cmake: the migrations as one C table, in order of number.
+set(rows "")
+set(texts "")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME_WE)
+  if(NOT name MATCHES "^([0-9][0-9][0-9][0-9])_[a-z0-9_]+$")
+    message(FATAL_ERROR "${file}: a migration is named NNNN_name.sql")
+  endif()
+  string(REGEX REPLACE "^0*([1-9][0-9]*)$" "\\1" number ${CMAKE_MATCH_1})
+  file(READ ${file} bytes HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(APPEND texts "static const char migration_${number}[] = {${bytes}0};\n")
+  string(APPEND rows "    {${number}, \"${name}\", migration_${number}},\n")
+endforeach()
+file(WRITE ${OUTPUT} "#include \"coordinator/store/migrations.h\"\n\n${texts}
+const struct migration migrations[] = {\n${rows}    {0, 0, 0},\n};\n")
