@@ -74,7 +74,7 @@ static void tensor(struct writer *w, const char *name, size_t rows, size_t width
 
 static void linear(struct writer *w, const char *at, const char *name, size_t out, size_t in)
 {
-    char full[160];
+    char full[256];
     snprintf(full, sizeof full, "%s.%s.weight", at, name);
     tensor(w, full, out, in, 0);
     snprintf(full, sizeof full, "%s.%s.bias", at, name);
@@ -83,7 +83,7 @@ static void linear(struct writer *w, const char *at, const char *name, size_t ou
 
 static void layer_norm(struct writer *w, const char *at, const char *name, size_t width)
 {
-    char full[160];
+    char full[256];
     snprintf(full, sizeof full, "%s.%s.weight", at, name);
     tensor(w, full, width, 0, 1);
     snprintf(full, sizeof full, "%s.%s.bias", at, name);

@@ -1,7 +1,7 @@
 /* Gemma 2: norms around each branch, soft caps, every other layer local. https://arxiv.org/abs/2408.00118 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .post_norms = true,
     .scaled_words = true,
     .soft_caps = true,
@@ -14,8 +14,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_gemma2 = {
-    "gemma2", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "gemma2", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

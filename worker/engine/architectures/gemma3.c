@@ -1,7 +1,7 @@
 /* Gemma 3: normed heads, five local layers to a global one. https://arxiv.org/abs/2503.19786 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .head_norms = true,
     .post_norms = true,
     .scaled_words = true,
@@ -15,8 +15,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_gemma3_text = {
-    "gemma3_text", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "gemma3_text", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

@@ -1,7 +1,7 @@
 /* LLaMA, TinyLlama, SmolLM: https://arxiv.org/abs/2302.13971 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .bias_named = true,
     .activation = "silu",
     .theta = 10000,
@@ -9,8 +9,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_llama = {
-    "llama", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "llama", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

@@ -1,7 +1,7 @@
 /* Mistral: every layer may see a window only. https://arxiv.org/abs/2310.06825 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .windows = WINDOWS_ALL,
     .activation = "silu",
     .theta = 10000,
@@ -9,8 +9,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_mistral = {
-    "mistral", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "mistral", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

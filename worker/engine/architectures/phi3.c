@@ -1,7 +1,7 @@
 /* Phi-3: joined projections, longrope. https://arxiv.org/abs/2404.14219 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .joined = true,
     .windows = WINDOWS_ALL,
     .activation = "silu",
@@ -10,8 +10,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_phi3 = {
-    "phi3", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "phi3", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

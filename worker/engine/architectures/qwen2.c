@@ -1,7 +1,7 @@
 /* Qwen2: biases on queries, keys and values. https://arxiv.org/abs/2407.10671 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .qkv_bias = true,
     .windows = WINDOWS_UPPER,
     .activation = "silu",
@@ -10,8 +10,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_qwen2 = {
-    "qwen2", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "qwen2", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

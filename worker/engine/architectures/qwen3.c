@@ -1,7 +1,7 @@
 /* Qwen3: query and key heads are normed. https://arxiv.org/abs/2505.09388 */
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
-static const struct decoder_options options = {
+static const struct causal_options options = {
     .bias_named = true,
     .head_norms = true,
     .windows = WINDOWS_UPPER,
@@ -11,8 +11,8 @@ static const struct decoder_options options = {
 
 static void load(struct network *network, struct loader *l)
 {
-    decoder_load(network, l, &options);
+    causal_load(network, l, &options);
 }
 
 const struct architecture architecture_qwen3 = {
-    "qwen3", ENGINE_DECODER, load, NULL, decoder_decode, decoder_head};
+    "qwen3", ENGINE_DECODER, load, NULL, causal_decode, causal_head};

@@ -1,4 +1,4 @@
-#include "worker/engine/architectures/decoder.h"
+#include "worker/engine/architectures/causal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,8 +12,8 @@ struct layer {
     struct feed_forward feed;
 };
 
-struct decoder {
-    struct decoder_options options;
+struct causal {
+    struct causal_options options;
     const struct weight *words, *head;
     float word_scale, logits_cap;
     double epsilon;
@@ -25,7 +25,7 @@ struct decoder {
 
 /* ---- loading ---- */
 
-static bool is_sliding(struct loader *l, enum decoder_windows windows, size_t layer)
+static bool is_sliding(struct loader *l, enum causal_windows windows, size_t layer)
 {
     const char *type = json_string_value(json_array_get(json_object_get(l->config, "layer_types"), layer));
     if (type)
@@ -48,7 +48,7 @@ static float soft_cap(struct loader *l, const char *name, double fallback)
     return json_is_null(json_object_get(l->config, name)) ? 0 : (float)loader_real(l, name, fallback);
 }
 
-static void load_projections(struct loader *l, const struct decoder *m, struct layer *layer, const char *at)
+static void load_projections(struct loader *l, const struct causal *m, struct layer *layer, const char *at)
 {
     size_t width = l->network->hidden, q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
     bool named = m->options.bias_named && loader_bool(l, "attention_bias", false);
@@ -64,7 +64,7 @@ static void load_projections(struct loader *l, const struct decoder *m, struct l
 }
 
 static void load_attention(
-    struct loader *l, const struct decoder *m, struct layer *layer, const char *at, size_t i)
+    struct loader *l, const struct causal *m, struct layer *layer, const char *at, size_t i)
 {
     float offset = m->options.norm_offset;
     bool sliding = is_sliding(l, m->options.windows, i);
@@ -87,7 +87,7 @@ static void load_attention(
     }
 }
 
-static void load_feed(struct loader *l, const struct decoder *m, struct layer *layer, const char *at)
+static void load_feed(struct loader *l, const struct causal *m, struct layer *layer, const char *at)
 {
     size_t width = l->network->hidden;
     bool bias = m->options.bias_named && loader_bool(l, "mlp_bias", false);
@@ -104,7 +104,7 @@ static void load_feed(struct loader *l, const struct decoder *m, struct layer *l
     layer->feed.down = loader_linear(l, m->inner, part(width, bias, "%s.mlp.down_proj", at));
 }
 
-static void load_layer(struct loader *l, const struct decoder *m, struct layer *layer, size_t i)
+static void load_layer(struct loader *l, const struct causal *m, struct layer *layer, size_t i)
 {
     char at[48];
     size_t width = l->network->hidden;
@@ -124,7 +124,7 @@ static void load_layer(struct loader *l, const struct decoder *m, struct layer *
         loader_rms_norm(l, width, m->epsilon, offset, "%s.post_feedforward_layernorm", at);
 }
 
-static void load_words(struct loader *l, struct decoder *m)
+static void load_words(struct loader *l, struct causal *m)
 {
     static const char *const heads[] = {"lm_head.weight", NULL};
     size_t width = l->network->hidden, vocabulary = l->network->vocabulary;
@@ -135,7 +135,7 @@ static void load_words(struct loader *l, struct decoder *m)
     m->word_scale = m->options.scaled_words ? sqrtf((float)width) : 1;
 }
 
-static void read_config(struct loader *l, struct decoder *m)
+static void read_config(struct loader *l, struct causal *m)
 {
     struct network *network = l->network;
     network->vocabulary = loader_size(l, "vocab_size", 0);
@@ -155,9 +155,9 @@ static void read_config(struct loader *l, struct decoder *m)
     network->head_dim = m->head_dim;
 }
 
-void decoder_load(struct network *network, struct loader *l, const struct decoder_options *options)
+void causal_load(struct network *network, struct loader *l, const struct causal_options *options)
 {
-    struct decoder *m = network->own = loader_alloc(l, 1, sizeof *m);
+    struct causal *m = network->own = loader_alloc(l, 1, sizeof *m);
     if (!m)
         return;
     m->options = *options;
@@ -178,9 +178,9 @@ void decoder_load(struct network *network, struct loader *l, const struct decode
 
 /* ---- running ---- */
 
-struct tensor decoder_decode(const struct network *network, struct forward *f)
+struct tensor causal_decode(const struct network *network, struct forward *f)
 {
-    const struct decoder *m = network->own;
+    const struct causal *m = network->own;
     struct tensor x = forward_slot(f, SLOT_STREAM, f->rows, network->hidden);
     struct tensor y = forward_slot(f, SLOT_NORMED, f->rows, network->hidden);
     f->backend->ops->embed(f->backend,
@@ -205,9 +205,9 @@ struct tensor decoder_decode(const struct network *network, struct forward *f)
     return x;
 }
 
-struct tensor decoder_head(const struct network *network, struct forward *f, struct tensor states)
+struct tensor causal_head(const struct network *network, struct forward *f, struct tensor states)
 {
-    const struct decoder *m = network->own;
+    const struct causal *m = network->own;
     struct tensor logits = f->backend->ops->scratch(f->backend, states.rows, network->vocabulary);
     linear(f, m->head, ACTIVATION_NONE, states, logits, NULL);
     if (m->logits_cap > 0)
