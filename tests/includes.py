@@ -10,6 +10,7 @@ import subprocess
 DOORS = {
     "worker/model": {"model.h", "gguf.h"},
     "worker/model/tokenizer": {"tokenizer.h"},
+    "worker/engine": {"engine.h", "prompt.h"},
     "worker/metrics": {"metric.h", "score_tool.h"},
 }
 # What each room may include besides itself and common/. Nothing else.

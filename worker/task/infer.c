@@ -3,150 +3,58 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/engine/prompt.h"
 #include "worker/task/resident.h"
 
 /* ---- the prompt ---- */
 
-static char *join(const char *first, const char *between, const char *text, size_t text_len, size_t *len)
+static bool encode_text(const struct active *active, const struct generation_settings *settings,
+    const char *text, size_t text_len, struct token_ids *out, struct error *err)
 {
-    size_t first_len = strlen(first), between_len = strlen(between);
-    char *out = malloc(first_len + between_len + text_len + 1);
-    if (!out)
-        return NULL;
-    memcpy(out, first, first_len);
-    memcpy(out + first_len, between, between_len);
-    memcpy(out + first_len + between_len, text, text_len);
-    *len = first_len + between_len + text_len;
-    out[*len] = '\0';
-    return out;
+    const struct resident *resident = active->resident;
+    return prompt_encode(model_tokenizer(resident->model), engine_kind(resident->engine), settings,
+        active->settings.system_prompt, text, text_len, out, err);
 }
 
-/* Renders the chat; a template that knows no system role gets the system prompt in front of the user's text.
- */
-static char *render_chat(const struct tokenizer *tokenizer, const char *system, const char *text,
-    size_t text_len, struct error *err)
-{
-    size_t len;
-    char *user = join("", "", text, text_len, &len);
-    if (!user)
-        return NULL;
-    struct chat_message messages[2] = {{"system", system}, {"user", user}};
-    char *out = system ? tokenizer_chat(tokenizer, messages, 2, true, err) : NULL;
-    if (!out && system) {
-        char *merged = join(system, "\n\n", text, text_len, &len);
-        free(user);
-        user = merged;
-        if (!user)
-            return NULL;
-    }
-    if (!out) {
-        messages[1].content = user;
-        out = tokenizer_chat(tokenizer, messages + 1, 1, true, err);
-    }
-    free(user);
-    return out;
-}
-
-static bool encode_decoder(
-    const struct active *active, const char *text, size_t text_len, struct token_ids *out, struct error *err)
+/* Cuts `excess` tokens off the end of the text and encodes it anew. */
+static bool encode_cut(const struct active *active, const struct generation_settings *settings,
+    const char *text, size_t text_len, size_t excess, struct token_ids *out, struct error *err)
 {
     const struct tokenizer *tokenizer = model_tokenizer(active->resident->model);
-    const char *system = active->settings.system_prompt;
-    size_t len;
-    if (system && !*system)
-        system = NULL;
-    if (!tokenizer_has_chat(tokenizer)) {
-        char *prompt =
-            system ? join(system, "\n\n", text, text_len, &len) : join("", "", text, text_len, &len);
-        if (!prompt)
-            return error_set(err, ERROR_MEMORY, "no memory for a prompt of %zu bytes", text_len);
-        bool ok = tokenizer_encode(tokenizer, prompt, len, TOKENIZER_ADD_SPECIAL, out, err);
-        free(prompt);
-        return ok;
-    }
-    char *prompt = render_chat(tokenizer, system, text, text_len, err);
-    if (!prompt)
-        return false;
-    bool ok = tokenizer_encode(tokenizer, prompt, strlen(prompt), 0, out, err);
-    free(prompt);
-    return ok;
-}
-
-/* A prompt too long for the context loses the end of the user's text, never the template around it. */
-static bool encode_decoder_within(const struct active *active, const char *text, size_t text_len,
-    size_t limit, struct token_ids *out, bool *truncated, struct error *err)
-{
-    const struct tokenizer *tokenizer = model_tokenizer(active->resident->model);
-    if (!encode_decoder(active, text, text_len, out, err))
-        return false;
-    if (out->count <= limit)
-        return true;
-    *truncated = true;
     struct token_ids plain = {0};
-    size_t excess = out->count - limit;
-    bool ok = tokenizer_encode(tokenizer, text, text_len, 0, &plain, err);
-    if (ok && plain.count <= excess)
-        ok = error_set(err, ERROR_TOO_LARGE, "the system prompt alone fills the model's %zu tokens", limit);
     size_t len = 0;
-    char *cut = ok ? tokenizer_decode(tokenizer, plain.ids, plain.count - excess, true, &len, err) : NULL;
+    char *cut = NULL;
+    if (!tokenizer_encode(tokenizer, text, text_len, 0, &plain, err))
+        return false;
+    if (plain.count <= excess)
+        error_set(err, ERROR_TOO_LARGE, "the system prompt alone is longer than the model's input");
+    else
+        cut = tokenizer_decode(tokenizer, plain.ids, plain.count - excess, true, &len, err);
     token_ids_free(&plain);
     if (!cut)
         return false;
     out->count = 0;
-    ok = encode_decoder(active, cut, len, out, err);
+    bool ok = encode_text(active, settings, cut, len, out, err);
     free(cut);
-    if (ok && out->count > limit) /* the cut text's last word may have split into more tokens */
-        out->count = limit;
     return ok;
 }
 
-static bool is_end_token(const struct generation_settings *settings, int32_t id)
-{
-    for (size_t i = 0; i < settings->eos_token_count; i++)
-        if (settings->eos_token_ids[i] == id)
-            return true;
-    return false;
-}
-
-/* As a tokenizer with truncation does it: the text is cut, the end token stays. */
-static bool encode_encoder(const struct active *active, const struct generation_settings *settings,
-    const char *text, size_t text_len, size_t limit, struct token_ids *out, bool *truncated,
-    struct error *err)
-{
-    const struct tokenizer *tokenizer = model_tokenizer(active->resident->model);
-    size_t len;
-    char *input = join(settings->prefix ? settings->prefix : "", "", text, text_len, &len);
-    if (!input)
-        return error_set(err, ERROR_MEMORY, "no memory for an input of %zu bytes", text_len);
-    bool ok = tokenizer_encode(tokenizer, input, len, TOKENIZER_ADD_SPECIAL, out, err);
-    free(input);
-    if (!ok || out->count <= limit)
-        return ok;
-    *truncated = true;
-    int32_t last = out->ids[out->count - 1];
-    out->count = limit;
-    if (is_end_token(settings, last))
-        out->ids[limit - 1] = last;
-    return true;
-}
-
+/* The engine cuts what is too long, and from a decoder's prompt it takes the beginning. Here the prompt's
+ * parts are still known: the text loses its end, the system prompt and the template around it stay. */
 static bool encode(struct active *active, const struct generation_settings *settings, size_t position,
     struct token_ids *out, struct error *err)
 {
     const Lumigrid__Sample *sample = active->assign->samples[position];
     struct engine *engine = active->resident->engine;
     const char *text = sample->text.len ? (const char *)sample->text.data : "";
-    bool *truncated = &active->samples[position].truncated;
+    if (!encode_text(active, settings, text, sample->text.len, out, err))
+        return false;
     size_t limit = engine_input_tokens_max(engine);
-    if (engine_kind(engine) == ENGINE_DECODER) {
-        size_t new_tokens = settings->max_new_tokens > 0 ? (size_t)settings->max_new_tokens : 1;
-        limit = limit > new_tokens + 1 ? limit - new_tokens : limit / 2;
-        return encode_decoder_within(active, text, sample->text.len, limit, out, truncated, err);
-    }
-    size_t tokenizer_limit = tokenizer_max_length(model_tokenizer(active->resident->model));
-    if (tokenizer_limit < limit)
-        limit = tokenizer_limit;
-    return encode_encoder(active, settings, text, sample->text.len, limit, out, truncated, err);
+    size_t new_tokens = settings->max_new_tokens > 0 ? (size_t)settings->max_new_tokens : 1;
+    if (engine_kind(engine) != ENGINE_DECODER || limit <= 2 * new_tokens || out->count <= limit - new_tokens)
+        return true;
+    active->samples[position].truncated = true;
+    return encode_cut(active, settings, text, sample->text.len, out->count - (limit - new_tokens), out, err);
 }
 
 /* ---- the result ---- */
