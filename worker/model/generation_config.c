@@ -16,7 +16,7 @@ static const char *const names[] = {"max_length", "max_new_tokens", "min_length"
 enum { UNSET = -1 };
 
 /* Special tokens that the configuration classes fill in when config.json does not name them
- * (tests/golden/model/make_generation_defaults.py prints this table). */
+ * (checked by tests/golden/model/generation_defaults.json). */
 static const struct {
     const char *model_type;
     int pad, bos, eos, decoder_start, forced_eos;

@@ -49,6 +49,10 @@ json_t *json_object_parse(
     json_error_t parse;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &parse);
     if (value == NULL) {
+        for (char *c = parse.text; *c != '\0'; c++) { /* the parser quotes the file */
+            if (*c < 0x20 || *c >= 0x7f)
+                *c = '?';
+        }
         error_set(err, ERROR_INVALID, "%s: invalid JSON at line %d: %s", name, parse.line, parse.text);
         return NULL;
     }
