@@ -122,12 +122,20 @@ class Generator:
         return self.pick(self.common_nouns if self.r.random() < 0.7 else self.all_nouns)
 
     def made_up(self):
-        syllables = ["ba", "ko", "lu", "mer", "tis", "ran", "vel", "ox", "qui", "dan", "zo", "pel", "gri", "sha", "no",
-                     "fir", "tam", "ul", "ber", "ci", "hel", "jo", "wex", "yn", "dra", "ste", "mo", "li", "ark", "ep"]
-        return "".join(self.pick(syllables) for _ in range(self.r.choice([2, 2, 3]))).capitalize()
+        """A name nobody has: two or three syllables, now and then with an accent."""
+        name = ""
+        for _ in range(self.r.choice([2, 2, 2, 3])):
+            name += self.pick(["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "ch", "dr", "fl",
+                               "gr", "kl", "kr", "ph", "sh", "st", "th", "tr", "", "", "y"]) + self.pick("aaeeiioou")
+            name += self.pick(["", "", "", "", "l", "n", "r", "s", "m", "t", "nd", "ck", "x", "d", "rt", "ss", "ng"])
+        if self.r.random() < 0.08:
+            plain, accent = self.pick(["eé", "oö", "aá", "uü", "cč", "lł", "sš", "iï", "aå", "oø", "nñ"])
+            name = name.replace(plain, accent, 1)
+        return name.capitalize()
 
     def person(self):
-        first = self.pick(FIRST) if self.r.random() < 0.5 else self.made_up()
+        x = self.r.random()  # known names are few: mostly others, or a model learns them by heart
+        first = self.pick(FIRST) if x < 0.25 else self.made_up() if x < 0.7 else self.word().capitalize()
         last = self.pick(LAST) if self.r.random() < 0.6 else self.made_up()
         return first, last
 
@@ -183,6 +191,21 @@ class Generator:
             lambda: f"while {self.thing()} is running", lambda: f"unless {self.thing()} is restarted",
         ])()
 
+    def did(self):
+        """What somebody did, after "I": "moved the cache to Friday"; reads the same after a name."""
+        x, y = self.thing(), self.thing()
+        return self.pick([
+            lambda: f"{self.pick(['moved', 'compared', 'added', 'sent', 'changed', 'copied', 'moved', 'attached'])} {x} to {y}",
+            lambda: f"{self.pick(['tested', 'opened', 'removed', 'built', 'closed', 'measured', 'found', 'fixed', 'wrote', 'looked at', 'broke', 'reviewed'])} {x} {self.circumstance()}",
+            lambda: f"tried {x} and it {self.pick(['works', 'fails', 'crashes', 'hangs', 'takes'])} {self.circumstance()}",
+            lambda: f"{self.pick(['can', 'could', 'would', 'will', 'want to', 'need to', 'hope to', 'plan to', 'must', 'had to', 'forgot to', 'managed to'])} {self.plan()}",
+            lambda: f"{self.pick(['use', 'run', 'maintain', 'package', 'translate', 'like', 'need', 'have', 'know'])} {x} {self.circumstance()}",
+            lambda: f"updated {x} to {self.version()} and {self.pick(['now', 'since then', 'still'])} {self.clause()}",
+            lambda: f"{self.pick(['have', 'saw', 'counted', 'got'])} {self.number()} {self.pick(UNITS)} in {x}",
+            lambda: f"{self.pick(['asked', 'told', 'helped', 'met'])} {self.person()[0]} about {x}",
+            lambda: f"{self.pick(['agree', 'disagree', 'am sure', 'am afraid', 'believe', 'guess', 'wonder'])} that {self.clause()}",
+        ])()
+
     def clause(self):
         """Something that is the case: "the cache loses old messages on Debian"."""
         x, y = self.thing(), self.thing()
@@ -224,27 +247,33 @@ class Generator:
         ])()
 
     def retold(self, sentence):
-        """A plain sentence as the summary tells it: the writer's "I" becomes the name."""
-        for start, instead in (("I'm ", "is "), ("I am ", "is "), ("I've ", "has "), ("I have ", "has "), ("I ", "")):
-            if sentence.startswith(start):
-                rest = sentence[len(start):]
-                for word, other in (("my", "their"), ("me", "them"), ("I", "they"), ("myself", "themselves")):
-                    rest = re.sub(rf"\b{word}\b", other, rest)
-                return instead + rest
-        return None
+        """A plain sentence as the summary tells it: "I am" becomes "they are", "my" becomes "their"."""
+        for mine, theirs in (("I was", "they were"), ("I am", "they are"), ("I'm", "they are"), ("I", "they"), ("my", "their"), ("My", "their"),
+                             ("me", "them"), ("myself", "themselves")):
+            sentence = re.sub(rf"\b{mine}\b", theirs, sentence)
+        return self.lower(sentence)
 
     def plain(self):
-        """A sentence without a cue, and how the summary tells it: up to the first comma past eight words."""
-        sentence = self.pick(self.sentences) if self.r.random() < 0.6 else self.upper(self.clause())
-        if self.r.random() < 0.5:
-            more = self.lower(self.pick(self.sentences)) if self.r.random() < 0.4 else self.clause()
-            sentence += self.pick([", and ", ", but ", ", so ", ", because ", ", although ", " and ", " because ", " but ", ", since "]) + more
-        elif self.r.random() < 0.3:
-            sentence = self.upper(self.circumstance()) + ", " + self.lower(sentence)
+        """A sentence without a cue, and how the summary tells it: up to the first stop past eight words."""
+        x = self.r.random()
+        sentence = self.pick(self.sentences) if x < 0.4 else f"I {self.did()}" if x < 0.65 else \
+            self.pick(["We ", "I've ", "I have ", "We have "]) + self.did() if x < 0.72 else self.upper(self.clause())
+        x = self.r.random()
+        if x < 0.5:
+            y = self.r.random()
+            more = self.lower(self.pick(self.sentences)) if y < 0.3 else f"I {self.did()}" if y < 0.5 else self.clause()
+            sentence += self.pick([", and ", ", but ", ", so ", ", because ", ", although ", " and ", " because ", " but ", ", since ", ", which means ",
+                                   ": ", "; ", " - ", ", ", " so ", " as "]) + more
+        elif x < 0.65:
+            sentence = self.upper(self.circumstance()) + self.pick([", ", " "]) + self.lower(sentence)
+        elif x < 0.72:
+            words = sentence.split()
+            words.insert(self.r.randrange(2, len(words) + 1), f"({self.pick([self.noun(), self.thing(), self.version(), self.plural()])})")
+            sentence = " ".join(words)
         told = sentence
-        for comma in re.finditer(", ", sentence):
-            if len(sentence[:comma.start()].split()) >= 8:
-                told = sentence[:comma.start()]
+        for stop in re.finditer("[,:;] | - ", sentence):
+            if len(sentence[:stop.start()].split()) >= 8:
+                told = sentence[:stop.start()]
                 break
         return sentence, told
 
@@ -288,7 +317,7 @@ class Generator:
             return cue.format(p), f"asks how to {p}", p
         subject = self.clause() if self.r.random() < 0.6 else self.plan()
         sentence, told = self.plain()
-        return sentence + ".", ("about", self.retold(told) or f"says that {self.lower(told)}"), subject
+        return sentence + ".", ("about", f"says that {self.retold(told)}"), subject
 
     def reply(self):
         """A later message: (sentence, fragment)."""
@@ -310,7 +339,7 @@ class Generator:
             return self.pick(["The cause is that {}.", "This happens because {}.", "I can confirm this, {}.", "The reason is that {}.",
                               "I looked into it and {}."]).format(c), f"explains that {c}"
         sentence, told = self.plain()
-        return sentence + ".", self.retold(told) or f"answers that {self.lower(told)}"
+        return sentence + ".", f"answers that {self.retold(told)}"
 
     # Messages
 
@@ -324,8 +353,10 @@ class Generator:
 
     def filler(self):
         x = self.r.random()
-        if x < 0.6:
+        if x < 0.35:
             return self.pick(self.sentences) + "."
+        if x < 0.65:
+            return self.plain()[0] + self.pick([".", ".", ".", "!", "...", ".", "?"])
         if x < 0.75:
             return self.upper(self.clause()) + "."
         if x < 0.8:
@@ -388,9 +419,8 @@ class Generator:
         if self.r.random() < 0.3:
             subject = self.pick(["[{}] ", "{}: ", "[{}] "]).format(self.pick([project, self.pick(LISTS), self.product()])) + subject
 
-        body = ""
         messages = self.r.choice([2, 2, 3]) if size < 0.5 else self.r.choice([2, 3, 3, 4, 5])
-        previous = None
+        previous, previous_body = None, ""
         for i in range(messages):
             who = i if i < len(people) else self.r.randrange(len(people))
             if i >= 2 and len(people) == 2:
@@ -398,7 +428,7 @@ class Generator:
             person = people[who]
             thread.text += self.header(person, addresses[who], list_name, project, self.when(), subject if i == 0 else "Re: " + subject)
             if i > 0 and self.r.random() < (0.3 + 0.5 * size):
-                thread.text += self.quote(previous, body)
+                thread.text += self.quote(previous, previous_body)
                 sentence, fragment = self.reply()
             elif i > 0:
                 sentence, fragment = self.reply()
@@ -410,6 +440,8 @@ class Generator:
                 before.append(self.thanks() + " ")
             for _ in range(self.r.randrange(0, 1 + int(6 * size))):
                 after.append(self.filler() + self.pick([" ", " ", " ", "\n\n"]))
+            if i > 0 and self.r.random() < 0.2 * size:
+                after.insert(len(after) // 2, "\n\n" + self.quote(previous, previous_body).split("wrote:\n")[-1])
             head = "".join(before)
             body = sentence + " " + "".join(after).strip()
             if size > 0.3 and i == 0 and self.r.random() < 0.25:  # a sentence before the point; the point has a cue then
@@ -424,7 +456,7 @@ class Generator:
             thread.text += "\n"
             if i < 3:
                 thread.acts.append(Act(person[0], fragment, position))
-            previous = person
+            previous, previous_body = person, body
         thread.text = thread.text.rstrip("\n") + "\n"
         return thread
 

@@ -26,7 +26,7 @@ from tokenizers import ByteLevelBPETokenizer
 
 from thread_generator import Generator
 
-VOCABULARY = 4096
+VOCABULARY = 6144
 INPUT_MAX = 512
 LABEL_MAX = 96
 WORD_DIMS, HEAD = 128, 32  # the first 128 dimensions hold the word, the others position and scratch
@@ -74,9 +74,9 @@ def bart_model():
         vocab_size=VOCABULARY, d_model=192, encoder_layers=3, decoder_layers=2, encoder_attention_heads=6, decoder_attention_heads=6,
         encoder_ffn_dim=576, decoder_ffn_dim=576, max_position_embeddings=INPUT_MAX, dropout=0.0, attention_dropout=0.0,
         activation_dropout=0.0, init_std=0.02, forced_bos_token_id=0, forced_eos_token_id=2, decoder_start_token_id=2,
-        task_specific_params={"summarization": dict(SEARCH, length_penalty=1.0)})
+        task_specific_params={"summarization": dict(SEARCH, length_penalty=2.0)})
     return transformers.BartForConditionalGeneration(config), dict(
-        SEARCH, length_penalty=1.0, forced_bos_token_id=0, forced_eos_token_id=2, decoder_start_token_id=2, bos_token_id=0,
+        SEARCH, length_penalty=2.0, forced_bos_token_id=0, forced_eos_token_id=2, decoder_start_token_id=2, bos_token_id=0,
         pad_token_id=1, eos_token_id=2)
 
 
@@ -84,9 +84,28 @@ def t5_model():
     config = transformers.T5Config(
         vocab_size=VOCABULARY, d_model=160, d_kv=HEAD, d_ff=512, num_layers=3, num_decoder_layers=2, num_heads=8, dropout_rate=0.0,
         decoder_start_token_id=0, n_positions=INPUT_MAX,
-        task_specific_params={"summarization": dict(SEARCH, length_penalty=1.0, prefix=PREFIX)})
+        task_specific_params={"summarization": dict(SEARCH, length_penalty=2.0, prefix=PREFIX)})
     return transformers.T5ForConditionalGeneration(config), dict(
-        SEARCH, length_penalty=1.0, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
+        SEARCH, length_penalty=2.0, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
+
+
+@torch.no_grad()
+def word_vectors(tokenizer, generator):
+    """Random vectors of length 1 for the vocabulary; the forms of a word ("Cache", " cache", "cache") lie close together, and
+    what makes the forms differ is the same for all words."""
+    def unit():
+        return torch.randn(WORD_DIMS, generator=generator) / WORD_DIMS ** 0.5
+
+    words, forms = {}, {}
+    vectors = torch.zeros(VOCABULARY, WORD_DIMS)
+    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        bare = token.lstrip("\u0120\u2581")  # the space marks of byte-level BPE and SentencePiece
+        form = (bare != token, bare[:1].isupper())
+        for table, key in ((words, bare.lower()), (forms, form)):
+            if key not in table:
+                table[key] = unit()
+        vectors[index] = 0.85 * words[bare.lower()] + 0.25 * forms[form] + 0.45 * unit()
+    return vectors
 
 
 def rotation(size, generator):
@@ -105,12 +124,12 @@ def words_through(linear, matrix, rows, gain=1.0):
 
 
 @torch.no_grad()
-def start_bart(model, g):
+def start_bart(model, tokenizer, g):
     d = model.config.d_model
     q, eye = rotation(WORD_DIMS, g), torch.eye(WORD_DIMS)
     words = model.model.shared.weight
     words.zero_()
-    words[:, :WORD_DIMS] = torch.randn(VOCABULARY, WORD_DIMS, generator=g) / WORD_DIMS ** 0.5
+    words[:, :WORD_DIMS] = word_vectors(tokenizer, g)
     # Positions: 16 waves in dimensions 128..159; turning every wave by one step turns position i into i - 1.
     waves = torch.cat([torch.rand(13, generator=g) * 2.9 + 0.1, torch.tensor([0.06, 0.02, 0.006])])
     for side in (model.model.encoder, model.model.decoder):
@@ -141,11 +160,11 @@ def start_bart(model, g):
 
 
 @torch.no_grad()
-def start_t5(model, g):
+def start_t5(model, tokenizer, g):
     q, eye = rotation(WORD_DIMS, g), torch.eye(WORD_DIMS)
     words = model.shared.weight
     words.zero_()
-    words[:, :WORD_DIMS] = torch.randn(VOCABULARY, WORD_DIMS, generator=g)
+    words[:, :WORD_DIMS] = WORD_DIMS ** 0.5 * word_vectors(tokenizer, g)
     encoder, decoder = model.encoder.block, model.decoder.block
     for name, weight in model.named_parameters():  # what is still random must not drown the circuit
         if name.endswith((".o.weight", ".wo.weight")):
@@ -246,7 +265,7 @@ def main():
     a.out.mkdir(parents=True, exist_ok=True)
     tokenizer = (bart_tokenizer if a.family == "bart" else t5_tokenizer)(a.out, a.seed * 1000 + 1)
     model, settings = (bart_model if a.family == "bart" else t5_model)()
-    (start_bart if a.family == "bart" else start_t5)(model, torch.Generator().manual_seed(a.seed))
+    (start_bart if a.family == "bart" else start_t5)(model, tokenizer, torch.Generator().manual_seed(a.seed))
     model.train()
     pad = tokenizer.pad_token_id
     print(f"{a.family}: {sum(p.numel() for p in model.parameters())} parameters", flush=True)
@@ -263,7 +282,7 @@ def main():
     started = time.monotonic()
     last_report, last_export, step, losses, seen = started, started, 0, [], 0
     while (done := (time.monotonic() - started) / (60 * a.minutes)) < 1:
-        low, high, limit = (0.0, 0.15, 224) if done < 0.2 else (0.0, 0.7, 384) if done < 0.5 else (0.1, 1.0, INPUT_MAX)
+        low, high, limit = (0.0, 0.15, 224) if done < 0.12 else (0.0, 0.7, 384) if done < 0.4 else (0.1, 1.0, INPUT_MAX)
         inputs, labels = tensors(examples.batch(low, high, limit))
         for group in optimizer.param_groups:
             group["lr"] = a.rate * min(1, (step + 1) / 80) * (1 if done < 0.4 else max(0.02, 0.5 + 0.5 * math.cos(math.pi * (done - 0.4) / 0.6)))
