@@ -87,7 +87,7 @@ extern const struct kernels kernels_generic;
 extern const struct kernels kernels_avx2;
 #endif
 
-/* The best build this machine can run. */
+/* The best build this machine can run; LUMIGRID_CPU_KERNELS=generic asks for the one that runs anywhere. */
 const struct kernels *kernels_pick(void);
 
 #endif
