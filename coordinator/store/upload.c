@@ -326,6 +326,19 @@ struct store_upload *store_upload_begin(struct store *store, const struct store_
     return upload;
 }
 
+void store_upload_describe(struct store_upload *upload, const struct store_dataset *meta)
+{
+    for (size_t i = 0; i < sizeof upload->texts / sizeof *upload->texts; i++)
+        free(upload->texts[i]);
+    upload->meta.filename = meta->filename;
+    upload->meta.format = meta->format;
+    upload->meta.media = meta->media;
+    upload->meta.run_id = meta->run_id;
+    upload->meta.generated_by = meta->generated_by;
+    upload->meta.generated = meta->generated;
+    own_texts(upload);
+}
+
 static bool room_left(struct store_upload *upload)
 {
     run_next(upload);
