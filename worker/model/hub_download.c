@@ -367,10 +367,10 @@ static bool finish_attempt(struct transfer *transfer, CURLcode code)
         transfer->state = WAITING;
         return true;
     }
-    if (is_short || code == CURLE_PARTIAL_FILE)
+    if (is_short || is_out_of_range || code == CURLE_PARTIAL_FILE)
         return error_set(batch->err, ERROR_UNAVAILABLE,
             "%s of hf://%s ends after %llu of %llu bytes, also when tried again", file,
-            batch->session->repository, (unsigned long long)transfer->done_bytes,
+            batch->session->repository, (unsigned long long)transfer->best_bytes,
             (unsigned long long)transfer->download->size_bytes);
     if (code != CURLE_OK)
         return hub_curl_error(batch->session, code, transfer->detail, file, batch->err);
