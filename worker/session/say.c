@@ -84,6 +84,7 @@ static Lumigrid__Device *describe_device(struct session *session, size_t index, 
     struct error err;
     Lumigrid__Device *out = alloc_zero(1, sizeof(*out));
     lumigrid__device__init(out);
+    memset(status, 0, sizeof(*status));
     out->name = (char *)device->options.device;
     out->slots = session->options.slots;
     if (!runner_status(device->runner, status, &err)) {

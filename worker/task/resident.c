@@ -247,18 +247,21 @@ static void take_over(struct resident *resident)
         LOG_INT(engine_resident_bytes(resident->engine)));
 }
 
+static struct resident *find_finished(const struct resident_set *set)
+{
+    struct resident *resident = set->first;
+    while (resident && !(resident->loader && atomic_load(&resident->loader->finished)))
+        resident = resident->next;
+    return resident;
+}
+
 void resident_set_poll(struct resident_set *set)
 {
-    for (struct resident *r = set->first, *next; r; r = next) {
-        next = r->next;
-        if (!r->loader || !atomic_load(&r->loader->finished))
-            continue;
-        take_over(r);
-        if (r->state == RESIDENT_FAILED && r->users == 0)
-            forget(r);
-        next = set->first; /* making room may have taken neighbours out */
-        while (next && !(next->loader && atomic_load(&next->loader->finished)))
-            next = next->next;
+    struct resident *resident;
+    while ((resident = find_finished(set))) { /* from the front each time: making room takes others out */
+        take_over(resident);
+        if (resident->state == RESIDENT_FAILED && resident->users == 0)
+            forget(resident);
     }
 }
 
