@@ -84,7 +84,6 @@ static Lumigrid__Device *describe_device(struct session *session, size_t index, 
     struct error err;
     Lumigrid__Device *out = alloc_zero(1, sizeof(*out));
     lumigrid__device__init(out);
-    memset(status, 0, sizeof(*status));
     out->name = (char *)device->options.device;
     out->slots = session->options.slots;
     if (!runner_status(device->runner, status, &err)) {
@@ -107,7 +106,7 @@ void say_hello(struct session *session)
     Lumigrid__Envelope envelope = LUMIGRID__ENVELOPE__INIT;
     Lumigrid__Hello hello = LUMIGRID__HELLO__INIT;
     Lumigrid__Device *devices[SESSION_DEVICES_MAX];
-    struct runner_status statuses[SESSION_DEVICES_MAX];
+    struct runner_status statuses[SESSION_DEVICES_MAX] = {0};
     const char *metrics[METRICS_MAX];
     envelope.message_case = LUMIGRID__ENVELOPE__MESSAGE_HELLO;
     envelope.hello = &hello;
@@ -141,7 +140,7 @@ void say_heartbeat(struct session *session)
     Lumigrid__Envelope envelope = LUMIGRID__ENVELOPE__INIT;
     Lumigrid__Heartbeat beat = LUMIGRID__HEARTBEAT__INIT;
     Lumigrid__Device *devices[SESSION_DEVICES_MAX];
-    struct runner_status statuses[SESSION_DEVICES_MAX];
+    struct runner_status statuses[SESSION_DEVICES_MAX] = {0};
     size_t models = 0, resident_bytes = 0;
     envelope.message_case = LUMIGRID__ENVELOPE__MESSAGE_HEARTBEAT;
     envelope.heartbeat = &beat;

@@ -250,6 +250,7 @@ static void take_over(struct resident *resident)
 static struct resident *find_finished(const struct resident_set *set)
 {
     struct resident *resident = set->first;
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): forget() took the freed one out of the list */
     while (resident && !(resident->loader && atomic_load(&resident->loader->finished)))
         resident = resident->next;
     return resident;
