@@ -28,7 +28,7 @@ struct api_device {
 struct api_worker {
     const char *id, *host, *version;
     uint64_t pid;
-    const char *state;  /* "ready", "draining", "lost" */
+    const char *state;  /* "online", "draining", "lost" */
     const char *reason; /* of draining; may be NULL */
     const struct api_device *devices;
     size_t device_count;

@@ -107,7 +107,7 @@ void handle_worker_drain(struct request *request)
 void handle_worker_resume(struct request *request)
 {
     const struct api_cluster *cluster = &request->api->cluster;
-    answer_action(request, cluster->resume(cluster->context, request_parameter(request, 0)), "ready");
+    answer_action(request, cluster->resume(cluster->context, request_parameter(request, 0)), "online");
 }
 
 void handle_worker_evict(struct request *request)

@@ -256,7 +256,7 @@ struct table *table_open(enum table_format format,
     bool (*row)(void *context, const struct table_row *row, struct error *err), void *context)
 {
     struct table *t = alloc_zero(1, sizeof(*t));
-    csv_init(&t->csv, CSV_STRICT_FINI);
+    csv_init(&t->csv, 0);
     csv_set_realloc_func(&t->csv, bounded_realloc);
     csv_set_space_func(&t->csv, nothing_is_space);
     csv_set_blk_size(&t->csv, CSV_BLOCK_BYTES);
@@ -297,6 +297,8 @@ bool table_finish(struct table *t, struct error *err)
     const char *nothing = "";
     if (!t->started)
         start(t, &nothing, &none, true);
+    csv_set_opts(
+        &t->csv, CSV_STRICT | CSV_STRICT_FINI); /* only now: before, it would refuse quotes inside fields */
     if (t->format == TABLE_JSONL && t->line.size > 0 && !t->failed)
         jsonl_line(t, t->line.bytes, t->line.size);
     else if (t->format == TABLE_CSV && !t->failed && csv_fini(&t->csv, on_field, on_row_end, t) != 0)
