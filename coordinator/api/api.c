@@ -85,6 +85,14 @@ void api_job_changed(struct api *api, const char *job_id)
     events_changed(api, job_id);
 }
 
+bool api_unseal(const struct api *api, const char *name, const void *sealed, size_t size, char *out)
+{
+    if (!keys_unseal(&api->keys, name, sealed, size, out))
+        return false;
+    out[size - KEYS_SEAL_OVERHEAD] = '\0';
+    return true;
+}
+
 struct closing {
     struct api *api;
     void (*done)(void *context);

@@ -85,6 +85,10 @@ uint16_t api_port(const struct api *api);
 /* Something about this job changed (progress, status): wakes its event streams. Cheap when nobody watches. */
 void api_job_changed(struct api *api, const char *job_id);
 
+/* Opens a secret that this API sealed, for a worker. `out` has room for `size` bytes; what is written ends
+ * with a zero. False: it was sealed with another master key, or damaged. */
+bool api_unseal(const struct api *api, const char *name, const void *sealed, size_t size, char *out);
+
 /* Stops listening, lets running requests end (at most `grace_ms`), then frees the api and calls `done`. The
  * store must still be alive until then. */
 void api_close(struct api *api, uint32_t grace_ms, void (*done)(void *context), void *context);
