@@ -62,7 +62,7 @@ enum opcode {
     OP_FRAME = 0x95,
 };
 
-enum { CHUNK_VALUES = 1024, PROTOCOL_MAX = 5 };
+enum { CHUNK_VALUES = 1024, PROTOCOL_MAX = 5, STACK_FIRST = 64 };
 
 struct chunk {
     struct chunk *next;
@@ -623,7 +623,8 @@ bool pickle_read(const char *name, const uint8_t *bytes, size_t len, struct pick
     p->bytes = bytes;
     p->len = len;
     p->err = err;
-    if (!run_all(p)) {
+    /* The stack exists from the start, so that even nothing of it has an address. */
+    if (!reserve(p, (void **)&p->stack, &p->stack_capacity, STACK_FIRST, sizeof(void *)) || !run_all(p)) {
         pickle_free(p);
         return false;
     }
