@@ -37,7 +37,7 @@ struct sample {
 
 /* Arrays of one pass, grown as needed and reused. */
 struct pass {
-    int32_t *ids, *positions, *spare, *last_rows;
+    int32_t *ids, *positions, *spare, *zeros, *last_rows;
     struct attention_sequence *sequences, *spare_sequences, *crosses;
     struct kv_append_sequence *appends;
     size_t rows, row_capacity, sequence_count, sequence_capacity, cross_count;

@@ -26,6 +26,7 @@ struct forward {
     size_t rows;
     const int32_t *ids, *positions;             /* [rows] */
     int32_t *spare;                             /* [rows], for an architecture's own row numbers */
+    const int32_t *zeros;                       /* [rows] */
     struct attention_sequence *spare_sequences; /* [sequence_count] */
     /* Self-attention: with a cache (decoder) or among the rows themselves (encoder). */
     const struct attention_sequence *sequences;

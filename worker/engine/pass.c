@@ -20,10 +20,14 @@ bool pass_begin(struct pass *p, size_t rows, size_t sequences, struct error *err
     size_t row_capacity = rows > p->row_capacity ? rows * 3 / 2 : p->row_capacity;
     size_t capacity = sequences > p->sequence_capacity ? sequences * 3 / 2 : p->sequence_capacity;
     bool fine = true;
-    if (row_capacity != p->row_capacity)
+    if (row_capacity != p->row_capacity) {
         fine = grow(&p->ids, row_capacity, sizeof *p->ids) &&
                grow(&p->positions, row_capacity, sizeof *p->positions) &&
-               grow(&p->spare, row_capacity, sizeof *p->spare);
+               grow(&p->spare, row_capacity, sizeof *p->spare) &&
+               grow(&p->zeros, row_capacity, sizeof *p->zeros);
+        if (fine)
+            memset(p->zeros, 0, row_capacity * sizeof *p->zeros);
+    }
     if (fine && capacity != p->sequence_capacity)
         fine = grow(&p->sequences, capacity, sizeof *p->sequences) &&
                grow(&p->spare_sequences, capacity, sizeof *p->spare_sequences) &&
@@ -41,7 +45,7 @@ bool pass_begin(struct pass *p, size_t rows, size_t sequences, struct error *err
 
 void pass_free(struct pass *p)
 {
-    void *lists[] = {p->ids, p->positions, p->spare, p->last_rows, p->sequences, p->spare_sequences,
+    void *lists[] = {p->ids, p->positions, p->spare, p->zeros, p->last_rows, p->sequences, p->spare_sequences,
         p->crosses, p->appends, p->copy_from, p->copy_to};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]);
@@ -98,6 +102,7 @@ struct forward pass_forward(const struct pass *p, struct backend *backend, struc
         .ids = p->ids,
         .positions = p->positions,
         .spare = p->spare,
+        .zeros = p->zeros,
         .spare_sequences = p->spare_sequences,
         .sequences = p->sequences,
         .sequence_count = p->sequence_count,
