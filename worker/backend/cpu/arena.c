@@ -29,7 +29,7 @@ void arena_close(struct arena *arena)
         munmap(arena->base, arena->reserved_bytes);
 }
 
-void *arena_take(struct cpu_backend *cpu, size_t count, size_t element_bytes)
+void *arena_alloc(struct cpu_backend *cpu, size_t count, size_t element_bytes)
 {
     struct arena *arena = &cpu->arena;
     size_t bytes;

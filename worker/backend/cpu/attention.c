@@ -50,11 +50,11 @@ static void lay_out_head(void *context, size_t index, size_t thread)
 static bool lay_out_pages(struct attention_job *job)
 {
     const struct attention_args *args = job->args;
-    job->pages = arena_take(job->cpu, args->sequence_count, sizeof *job->pages);
+    job->pages = arena_alloc(job->cpu, args->sequence_count, sizeof *job->pages);
     size_t pages = 0;
     for (size_t i = 0; i < args->sequence_count; i++)
         pages += page_count(&args->sequences[i]);
-    float *memory = arena_take(job->cpu, pages * args->kv_heads * job->head_floats, sizeof(float));
+    float *memory = arena_alloc(job->cpu, pages * args->kv_heads * job->head_floats, sizeof(float));
     if (job->cpu->failed)
         return false;
     for (size_t i = 0; i < args->sequence_count; i++) {
@@ -133,7 +133,7 @@ static size_t cut(struct attention_job *job)
     size_t total = 0, count = 0;
     for (size_t i = 0; i < args->sequence_count; i++)
         total += pieces_of(job, &args->sequences[i]) * args->kv_heads;
-    job->pieces = arena_take(job->cpu, total, sizeof *job->pieces);
+    job->pieces = arena_alloc(job->cpu, total, sizeof *job->pieces);
     if (!job->pieces)
         return 0;
     for (size_t i = 0; i < args->sequence_count; i++)
@@ -189,7 +189,7 @@ void cpu_attention(struct backend *b, const struct attention_args *args)
         .value_stride = round_up(args->value_dim, 16),
     };
     job.head_floats = (args->head_dim + job.value_stride) * KV_PAGE_TOKENS;
-    job.accumulators = arena_take(
+    job.accumulators = arena_alloc(
         cpu, (size_t)threads_count(cpu->threads) * ATTENTION_TILE_ROWS * job.value_stride, sizeof(float));
     double work = 0;
     for (size_t i = 0; i < args->sequence_count; i++)

@@ -44,8 +44,8 @@ bool attention_bias_prepare(
     }
     out->zero = queries - 1;
     out->span = queries - 1 + round_up(keys + 1, BLOCK_KEYS);
-    float *bias = arena_take(cpu, args->heads * out->span, sizeof(float));
-    float *row = arena_take(cpu, round_up(table->in, LANES), sizeof(float));
+    float *bias = arena_alloc(cpu, args->heads * out->span, sizeof(float));
+    float *row = arena_alloc(cpu, round_up(table->in, LANES), sizeof(float));
     if (cpu->failed)
         return false;
     size_t last = SIZE_MAX;
@@ -164,7 +164,7 @@ static bool index_positions(struct disentangled_job *job)
 {
     const struct attention_args *args = job->args;
     size_t keys = job->sequence->k_rows, count = keys + job->sequence->q_rows;
-    int32_t *index = arena_take(job->cpu, count, sizeof *index), span = args->position_span;
+    int32_t *index = arena_alloc(job->cpu, count, sizeof *index), span = args->position_span;
     if (!index)
         return false;
     for (size_t i = 0; i < count; i++) {
@@ -193,7 +193,7 @@ void attention_disentangled(struct cpu_backend *cpu, const struct attention_args
         job.scratch_floats = job.keys_rounded / KV_PAGE_TOKENS * job.head_floats + (keys + 1) * positions +
                              job.keys_rounded + job.value_stride;
         job.scratch =
-            arena_take(cpu, (size_t)threads_count(cpu->threads) * job.scratch_floats, sizeof(float));
+            arena_alloc(cpu, (size_t)threads_count(cpu->threads) * job.scratch_floats, sizeof(float));
         if (job.scratch && index_positions(&job))
             cpu_run(cpu, args->heads, (double)keys * (double)keys * (double)args->q.width, disentangled_head,
                 &job);

@@ -50,7 +50,7 @@ static struct tensor cpu_scratch(struct backend *b, size_t rows, size_t width)
 {
     struct tensor t = {.stride = round_up(width, 16), .rows = rows, .width = width};
     if (t.stride >= width)
-        t.data = arena_take(cpu_of(b), rows, t.stride * sizeof(float));
+        t.data = arena_alloc(cpu_of(b), rows, t.stride * sizeof(float));
     return t;
 }
 

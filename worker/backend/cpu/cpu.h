@@ -85,7 +85,7 @@ void cpu_fail(struct cpu_backend *cpu, enum error_code code, const char *format,
  * the backend failed, when there is no more. */
 bool arena_open(struct arena *arena, struct error *err);
 void arena_close(struct arena *arena);
-void *arena_take(struct cpu_backend *cpu, size_t count, size_t element_bytes);
+void *arena_alloc(struct cpu_backend *cpu, size_t count, size_t element_bytes);
 size_t arena_mark(const struct cpu_backend *cpu);
 void arena_release(struct cpu_backend *cpu, size_t mark);
 void arena_reset(struct arena *arena);

@@ -62,10 +62,10 @@ static bool pack_activations(struct linear_job *job)
         floats = floats || weight->parts[p].dtype != DTYPE_I8;
     }
     if (floats)
-        job->a = arena_take(job->cpu, job->rows * round_up(job->k, LANES), sizeof(float));
+        job->a = arena_alloc(job->cpu, job->rows * round_up(job->k, LANES), sizeof(float));
     if (ints) {
-        job->a_int = arena_take(job->cpu, job->rows * round_up(job->k, INT_LANES), sizeof(int16_t));
-        job->a_scales = arena_take(job->cpu, job->rows, sizeof(float));
+        job->a_int = arena_alloc(job->cpu, job->rows * round_up(job->k, INT_LANES), sizeof(int16_t));
+        job->a_scales = arena_alloc(job->cpu, job->rows, sizeof(float));
     }
     /* 127 * levels * k must fit 32 bits */
     job->levels = job->k <= 8192 ? 2047 : job->k <= 16384 ? 1023 : job->k <= 65536 ? 255 : 63;

@@ -58,7 +58,7 @@ void cpu_embed(struct backend *b, const struct embed_args *args)
     }
     size_t mark = arena_mark(cpu);
     struct embed_job job = {.cpu = cpu, .args = args};
-    job.rows = arena_take(
+    job.rows = arena_alloc(
         cpu, (size_t)threads_count(cpu->threads) * round_up(args->out.width, LANES), sizeof(float));
     run_rows(cpu, args->out.rows, args->out.width * args->term_count, embed_rows, &job);
     arena_release(cpu, mark);
@@ -113,7 +113,7 @@ void cpu_norm(struct backend *b, const struct norm_args *args)
     assert(!args->after || (args->after->width == width && args->after->rows == args->in.rows));
     size_t mark = arena_mark(cpu);
     struct norm_job job = {.cpu = cpu, .args = args};
-    job.rows = arena_take(cpu, (size_t)threads_count(cpu->threads) * round_up(width, LANES), sizeof(float));
+    job.rows = arena_alloc(cpu, (size_t)threads_count(cpu->threads) * round_up(width, LANES), sizeof(float));
     run_rows(cpu, args->in.rows, 2 * width, norm_rows, &job);
     arena_release(cpu, mark);
 }
@@ -161,7 +161,7 @@ void cpu_rope(struct backend *b, const struct rope_args *args)
     assert(args->head_dim > 0 && args->x.width % args->head_dim == 0 && 2 * args->pairs <= args->head_dim);
     size_t mark = arena_mark(cpu);
     struct rope_job job = {.args = args};
-    job.tables = arena_take(cpu, (size_t)threads_count(cpu->threads) * 2 * args->pairs, sizeof(float));
+    job.tables = arena_alloc(cpu, (size_t)threads_count(cpu->threads) * 2 * args->pairs, sizeof(float));
     run_rows(cpu, args->x.rows, args->x.width, rope_rows, &job);
     arena_release(cpu, mark);
 }

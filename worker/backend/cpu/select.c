@@ -123,7 +123,7 @@ bool cpu_select(struct backend *b, const struct select_args *args, struct error 
     struct cpu_backend *cpu = cpu_of(b);
     assert(args->top >= 1 && args->top <= args->logits.width);
     size_t mark = arena_mark(cpu);
-    size_t *first_edit = arena_take(cpu, args->logits.rows + 1, sizeof *first_edit);
+    size_t *first_edit = arena_alloc(cpu, args->logits.rows + 1, sizeof *first_edit);
     if (first_edit) {
         find_edits(args, first_edit);
         struct select_job job = {.cpu = cpu, .args = args, .first_edit = first_edit};
