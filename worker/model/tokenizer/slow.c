@@ -93,6 +93,16 @@ static bool count_piece(void *context, const char *piece, size_t len, int32_t id
     return true;
 }
 
+static bool encode_behind_space(const struct sentencepiece *model, const char *text, size_t len,
+    struct collector *collector, struct error *err)
+{
+    struct buffer spaced = {0};
+    bool ok = buffer_append(&spaced, " ", 1, err) && buffer_append(&spaced, text, len, err) &&
+              sentencepiece_encode(model, spaced.data, spaced.len, collect, collector, err);
+    buffer_free(&spaced);
+    return ok;
+}
+
 /* Behind the unknown token's own spelling a leading space survives SentencePiece's normaliser; those pieces
  * are then left out again. */
 static bool encode_after_unknown(const struct sentencepiece *model, const struct tokenizer *t,
@@ -130,6 +140,8 @@ static bool encode_pieces(const struct tokenizer *t, const char *text, size_t le
     bool spaced = len && (text[0] == ' ' || (len >= SPACE_BYTES && memcmp(text, SPACE, SPACE_BYTES) == 0));
     if (slow->modern && spaced)
         ok = encode_after_unknown(model, t, text, len, &collector, err);
+    else if (slow->space_after_special)
+        ok = encode_behind_space(model, text, len, &collector, err);
     else
         ok = sentencepiece_encode(model, text, len, collect, &collector, err);
     *underline_first = collector.underline_first;

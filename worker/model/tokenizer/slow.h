@@ -30,6 +30,7 @@ enum slow_join {
     SLOW_JOIN_SPACES,        /* U+2581 becomes a space, ends are stripped */
     SLOW_JOIN_PIECES,        /* SentencePiece's decoding between special tokens */
     SLOW_JOIN_PIECES_SPACED, /* the same, a space before a special token after text (T5, mBART-50) */
+    SLOW_JOIN_PIECES_LLAMA,  /* the same, ends not stripped */
     SLOW_JOIN_PIECES_MARIAN, /* the same, a space after each special token */
 };
 
@@ -40,9 +41,10 @@ struct slow {
     struct sentencepiece *source, *target; /* target NULL: the same */
     int32_t offset, unknown;
     bool add_prefix_space;
-    bool modern;                            /* T5 and Llama with legacy=false */
-    bool language_code;                     /* Marian: ">>xxx<<" in front is one token */
-    bool end_once;                          /* T5: no second </s> */
+    bool modern;              /* T5 and Llama with legacy=false */
+    bool space_after_special; /* GGUF: a space goes before text at the start and after a special token */
+    bool language_code;       /* Marian: ">>xxx<<" in front is one token */
+    bool end_once;            /* T5: no second </s> */
     bool lowercase, strip_accents, chinese; /* BERT */
     size_t unknown_pieces;                  /* how many pieces the unknown token's own spelling is (modern) */
     struct trie added;                      /* all added tokens */

@@ -109,25 +109,29 @@ static bool join_pieces(const struct tokenizer *t, const struct token *tokens, s
         const char *text = tokens[k].text;
         size_t len = tokens[k].len;
         if (tokens[k].special) {
-            if (slow->join == SLOW_JOIN_PIECES_SPACED && !after_special)
+            bool llama =
+                slow->join == SLOW_JOIN_PIECES_LLAMA && k && !slow->modern && !slow->space_after_special;
+            if ((slow->join == SLOW_JOIN_PIECES_SPACED || llama) && !after_special)
                 ok = buffer_append(out, " ", 1, err);
             ok = ok && end_run(&d, out, err) && buffer_append(out, text, len, err) &&
                  (slow->join != SLOW_JOIN_PIECES_MARIAN || buffer_append(out, " ", 1, err));
             after_special = true;
             continue;
         }
-        if (k == 0 && slow->modern && slow->add_prefix_space && len >= SPACE_BYTES &&
-            memcmp(text, SPACE, SPACE_BYTES) == 0) {
+        if (k == 0 && slow->add_prefix_space && len >= SPACE_BYTES && memcmp(text, SPACE, SPACE_BYTES) == 0) {
             text += SPACE_BYTES;
             len -= SPACE_BYTES;
         }
-        ok = sentencepiece_decode_piece(&d, text, len, err);
+        if (slow->join == SLOW_JOIN_PIECES_LLAMA && after_special && k == 1 && slow->add_prefix_space &&
+            !slow->space_after_special && (len < SPACE_BYTES || memcmp(text, SPACE, SPACE_BYTES) != 0))
+            ok = buffer_append(out, " ", 1, err);
+        ok = ok && sentencepiece_decode_piece(&d, text, len, err);
         after_special = false;
     }
     ok = ok && end_run(&d, out, err);
     buffer_free(&d.text);
     buffer_free(&d.bytes);
-    if (ok)
+    if (ok && slow->join != SLOW_JOIN_PIECES_LLAMA)
         strip_ends(out, from);
     return ok;
 }
@@ -142,6 +146,7 @@ static bool join(const struct tokenizer *t, const struct token *tokens, size_t c
     case SLOW_JOIN_SPACES: break;
     case SLOW_JOIN_PIECES:
     case SLOW_JOIN_PIECES_SPACED:
+    case SLOW_JOIN_PIECES_LLAMA:
     case SLOW_JOIN_PIECES_MARIAN: return join_pieces(t, tokens, count, out, err);
     }
     for (size_t k = 0; k < count; k++) {

@@ -366,7 +366,7 @@ static bool open_t5(
 static bool open_llama(
     struct tokenizer *t, const char *dir, const json_t *config, const struct family *f, struct error *err)
 {
-    t->slow->join = SLOW_JOIN_PIECES_SPACED;
+    t->slow->join = SLOW_JOIN_PIECES_LLAMA;
     if (!start_sentencepiece(t, dir, f->file, err) || !copy_pieces(t, 0, err) ||
         !set_special(t, SPECIAL_UNK, "<unk>", err) || !set_special(t, SPECIAL_BOS, "<s>", err) ||
         !set_special(t, SPECIAL_EOS, "</s>", err) || !modernise(t, config, err) ||
