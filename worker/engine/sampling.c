@@ -52,9 +52,9 @@ static size_t keep_typical(struct candidate *c, size_t count, double mass, size_
     struct surprise *s = malloc(count * sizeof *s);
     if (!s)
         return count; /* nothing is removed: a wider draw rather than none */
-    double total = total_weight(c, count), entropy = 0, reached = 0;
+    double best = c[0].score, total = total_weight(c, count), entropy = 0, reached = 0;
     for (size_t i = 0; i < count; i++) {
-        double log_p = (double)c[i].score - (double)c[0].score - log(total);
+        double log_p = (double)c[i].score - best - log(total);
         s[i] = (struct surprise){-log_p, exp(log_p), i};
         if (s[i].probability > 0)
             entropy -= log_p * s[i].probability;
@@ -68,7 +68,7 @@ static size_t keep_typical(struct candidate *c, size_t count, double mass, size_
     double limit = s[last < keep_min - 1 ? keep_min - 1 : last].distance;
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        double log_p = (double)c[i].score - (double)c[0].score - log(total);
+        double log_p = (double)c[i].score - best - log(total);
         if (fabs(-log_p - entropy) <= limit)
             c[kept++] = c[i];
     }

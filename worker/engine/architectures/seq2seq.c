@@ -207,8 +207,9 @@ void seq2seq_load(struct network *network, struct loader *l, const struct seq2se
         l, options->long_input ? "max_decoder_position_embeddings" : "max_position_embeddings", 0);
     int64_t pad = loader_integer(l, "pad_token_id", 1);
     model->pad = pad >= 0 && pad < (int64_t)network->vocabulary ? (int32_t)pad : 0;
+    bool scaled = loader_bool(l, "scale_embedding", options->scale_embedding);
     model->word_scale =
-        loader_bool(l, "scale_embedding", options->scale_embedding) ? sqrtf((float)network->hidden) : 1;
+        scaled && !options->long_input ? sqrtf((float)network->hidden) : 1; /* LED never scales */
     if (l->failed)
         return;
     load_words(l, model);
