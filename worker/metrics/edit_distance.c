@@ -107,17 +107,67 @@ int32_t edit_distance_set_base(struct edit_distance *edit, const uint32_t *hypot
             edit->operations + i * edit->width);
     }
     struct above last = stored_row(edit, edit->hypothesis_count);
-    return cost_above(&last, edit->reference_count);
+    edit->base_distance = cost_above(&last, edit->reference_count);
+    return edit->base_distance;
 }
 
-int32_t edit_distance_of(const struct edit_distance *edit, const uint32_t *hypothesis, size_t same)
+/* fill_row without operations, under a stored row: where the time goes. */
+static void fill_costs(const struct edit_distance *edit, uint32_t word, const struct above *above,
+    const struct above *row, int32_t *costs)
 {
-    struct above above = stored_row(edit, same);
-    for (size_t i = same + 1; i <= edit->hypothesis_count; i++) {
+    const int32_t *up = above->costs + (row->first - above->first);
+    size_t shared = above->last - row->first; /* columns that the row above has too */
+    size_t count = row->last - row->first;
+    size_t k = 0;
+    int32_t left = FAR;
+    int32_t corner = row->first > above->first ? up[-1] : FAR;
+    if (row->first == 0) {
+        corner = up[0];
+        costs[k++] = left = up[0] + 1;
+    }
+    const uint32_t *reference = edit->reference + (row->first + k - 1);
+    for (; k < count; k++) {
+        int32_t over = k < shared ? up[k] : FAR;
+        int32_t best = (over < left ? over : left) + 1;
+        int32_t diagonal = corner + (*reference++ != word);
+        best = diagonal < best ? diagonal : best;
+        corner = over;
+        costs[k] = left = best;
+    }
+}
+
+/* How the rows compare: with all words after them equal, no distance changes by more or less than this. */
+static void compare_rows(const int32_t *row, const int32_t *base, size_t count, int32_t *low, int32_t *high)
+{
+    *low = FAR;
+    *high = -FAR;
+    for (size_t k = 0; k < count; k++) {
+        int32_t difference = row[k] - base[k];
+        *low = difference < *low ? difference : *low;
+        *high = difference > *high ? difference : *high;
+    }
+}
+
+int32_t edit_distance_of(
+    const struct edit_distance *edit, const uint32_t *hypothesis, size_t from, size_t to, int32_t gain)
+{
+    struct above above = stored_row(edit, from);
+    for (size_t i = from + 1; i <= edit->hypothesis_count; i++) {
         int32_t *costs = edit->scratch + (i % 2) * edit->width;
-        fill_row(edit, i, hypothesis[i - 1], &above, costs, NULL);
-        above.costs = costs;
-        row_bounds(edit, i, &above.first, &above.last);
+        struct above row = {.costs = costs};
+        row_bounds(edit, i, &row.first, &row.last);
+        if (above.costs && above.last > row.first)
+            fill_costs(edit, hypothesis[i - 1], &above, &row, costs);
+        else
+            fill_row(edit, i, hypothesis[i - 1], &above, costs, NULL);
+        above = row;
+        if (i == to) {
+            int32_t low;
+            int32_t high;
+            compare_rows(costs, edit->costs + i * edit->width, row.last - row.first, &low, &high);
+            if (low == high || low > -gain)
+                return edit->base_distance + low;
+        }
     }
     return cost_above(&above, edit->reference_count);
 }

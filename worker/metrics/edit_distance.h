@@ -23,6 +23,7 @@ struct edit_distance {
     int32_t *costs;     /* the base hypothesis' rows: [hypothesis_count + 1][width] */
     uint8_t *operations;
     int32_t *scratch; /* two rows */
+    int32_t base_distance;
 };
 
 /* For hypotheses of exactly `hypothesis_count` words. The reference must not be empty. */
@@ -32,8 +33,11 @@ bool edit_distance_open(struct edit_distance *edit, struct metric_arena *arena, 
 /* The distance; the hypothesis becomes the base of the calls below. */
 int32_t edit_distance_set_base(struct edit_distance *edit, const uint32_t *hypothesis);
 
-/* The distance of a hypothesis that begins with the base's first `same` words. */
-int32_t edit_distance_of(const struct edit_distance *edit, const uint32_t *hypothesis, size_t same);
+/* The distance of a hypothesis that differs from the base only within the words [from, to). Where it cannot
+ * be `gain` below the base's distance or better, any greater distance may be returned instead, which is
+ * quicker. */
+int32_t edit_distance_of(
+    const struct edit_distance *edit, const uint32_t *hypothesis, size_t from, size_t to, int32_t gain);
 
 /* The base's operations from the texts' ends to their beginnings; `out` has room for both lengths together.
  * Returns how many. Where several are cheapest: keep or substitute, else delete, else insert. */

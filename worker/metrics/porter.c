@@ -70,7 +70,8 @@ static bool equals(const uint32_t *c, const char *text, size_t len)
     return true;
 }
 
-static bool ends(const struct word *w, const char *suffix)
+/* Inlined, so that the compiler knows the suffix. */
+static inline bool ends(const struct word *w, const char *suffix)
 {
     size_t len = strlen(suffix);
     return w->n >= len && equals(w->c + w->n - len, suffix, len);
@@ -85,14 +86,23 @@ static void replace(struct word *w, size_t suffix_len, const char *with)
 
 /* The first rule whose suffix the word has decides; it applies if the stem's measure is above `measure`. */
 struct rule {
-    const char *suffix, *with;
+    const char *suffix;
+    size_t len; /* of the suffix; 0 ends a list */
+    const char *with;
 };
+#define RULE(suffix, with)                                                                                   \
+    {                                                                                                        \
+        suffix, sizeof(suffix) - 1, with                                                                     \
+    }
 
 static const struct rule *find_rule(const struct word *w, const struct rule *rules)
 {
-    while (rules->suffix && !ends(w, rules->suffix))
-        rules++;
-    return rules->suffix ? rules : NULL;
+    uint32_t last = w->n > 0 ? w->c[w->n - 1] : 0;
+    for (; rules->len > 0; rules++)
+        if (last == (unsigned char)rules->suffix[rules->len - 1] && w->n >= rules->len &&
+            equals(w->c + w->n - rules->len, rules->suffix, rules->len))
+            return rules;
+    return NULL;
 }
 
 static void apply_rules(struct word *w, const struct rule *rules, size_t measure_above)
@@ -100,33 +110,32 @@ static void apply_rules(struct word *w, const struct rule *rules, size_t measure
     const struct rule *rule = find_rule(w, rules);
     if (!rule)
         return;
-    size_t len = strlen(rule->suffix);
-    if (measure(w->c, w->n - len) > measure_above)
-        replace(w, len, rule->with);
+    if (measure(w->c, w->n - rule->len) > measure_above)
+        replace(w, rule->len, rule->with);
 }
 
 static bool irregular(struct word *w)
 {
     static const struct rule forms[] = {
-        {"sky", "sky"},
-        {"skies", "sky"},
-        {"dying", "die"},
-        {"lying", "lie"},
-        {"tying", "tie"},
-        {"news", "news"},
-        {"innings", "inning"},
-        {"inning", "inning"},
-        {"outings", "outing"},
-        {"outing", "outing"},
-        {"cannings", "canning"},
-        {"canning", "canning"},
-        {"howe", "howe"},
-        {"proceed", "proceed"},
-        {"exceed", "exceed"},
-        {"succeed", "succeed"},
+        RULE("sky", "sky"),
+        RULE("skies", "sky"),
+        RULE("dying", "die"),
+        RULE("lying", "lie"),
+        RULE("tying", "tie"),
+        RULE("news", "news"),
+        RULE("innings", "inning"),
+        RULE("inning", "inning"),
+        RULE("outings", "outing"),
+        RULE("outing", "outing"),
+        RULE("cannings", "canning"),
+        RULE("canning", "canning"),
+        RULE("howe", "howe"),
+        RULE("proceed", "proceed"),
+        RULE("exceed", "exceed"),
+        RULE("succeed", "succeed"),
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (strlen(forms[i].suffix) == w->n && equals(w->c, forms[i].suffix, w->n)) {
+        if (forms[i].len == w->n && equals(w->c, forms[i].suffix, w->n)) {
             replace(w, w->n, forms[i].with);
             return true;
         }
@@ -182,28 +191,28 @@ static void step_1c(struct word *w)
 static void step_2(struct word *w)
 {
     static const struct rule rules[] = {
-        {"ational", "ate"},
-        {"tional", "tion"},
-        {"enci", "ence"},
-        {"anci", "ance"},
-        {"izer", "ize"},
-        {"bli", "ble"},
-        {"alli", "al"},
-        {"entli", "ent"},
-        {"eli", "e"},
-        {"ousli", "ous"},
-        {"ization", "ize"},
-        {"ation", "ate"},
-        {"ator", "ate"},
-        {"alism", "al"},
-        {"iveness", "ive"},
-        {"fulness", "ful"},
-        {"ousness", "ous"},
-        {"aliti", "al"},
-        {"iviti", "ive"},
-        {"biliti", "ble"},
-        {"fulli", "ful"},
-        {NULL, NULL},
+        RULE("ational", "ate"),
+        RULE("tional", "tion"),
+        RULE("enci", "ence"),
+        RULE("anci", "ance"),
+        RULE("izer", "ize"),
+        RULE("bli", "ble"),
+        RULE("alli", "al"),
+        RULE("entli", "ent"),
+        RULE("eli", "e"),
+        RULE("ousli", "ous"),
+        RULE("ization", "ize"),
+        RULE("ation", "ate"),
+        RULE("ator", "ate"),
+        RULE("alism", "al"),
+        RULE("iveness", "ive"),
+        RULE("fulness", "ful"),
+        RULE("ousness", "ous"),
+        RULE("aliti", "al"),
+        RULE("iviti", "ive"),
+        RULE("biliti", "ble"),
+        RULE("fulli", "ful"),
+        {NULL, 0, NULL},
     };
     while (ends(w, "alli") && measure(w->c, w->n - 4) > 0)
         replace(w, 4, "al");
@@ -217,14 +226,14 @@ static void step_2(struct word *w)
 static void step_3(struct word *w)
 {
     static const struct rule rules[] = {
-        {"icate", "ic"},
-        {"ative", ""},
-        {"alize", "al"},
-        {"iciti", "ic"},
-        {"ical", "ic"},
-        {"ful", ""},
-        {"ness", ""},
-        {NULL, NULL},
+        RULE("icate", "ic"),
+        RULE("ative", ""),
+        RULE("alize", "al"),
+        RULE("iciti", "ic"),
+        RULE("ical", "ic"),
+        RULE("ful", ""),
+        RULE("ness", ""),
+        {NULL, 0, NULL},
     };
     apply_rules(w, rules, 0);
 }
@@ -232,26 +241,26 @@ static void step_3(struct word *w)
 static void step_4(struct word *w)
 {
     static const struct rule rules[] = {
-        {"al", ""},
-        {"ance", ""},
-        {"ence", ""},
-        {"er", ""},
-        {"ic", ""},
-        {"able", ""},
-        {"ible", ""},
-        {"ant", ""},
-        {"ement", ""},
-        {"ment", ""},
-        {"ent", ""},
-        {"ion", ""},
-        {"ou", ""},
-        {"ism", ""},
-        {"ate", ""},
-        {"iti", ""},
-        {"ous", ""},
-        {"ive", ""},
-        {"ize", ""},
-        {NULL, NULL},
+        RULE("al", ""),
+        RULE("ance", ""),
+        RULE("ence", ""),
+        RULE("er", ""),
+        RULE("ic", ""),
+        RULE("able", ""),
+        RULE("ible", ""),
+        RULE("ant", ""),
+        RULE("ement", ""),
+        RULE("ment", ""),
+        RULE("ent", ""),
+        RULE("ion", ""),
+        RULE("ou", ""),
+        RULE("ism", ""),
+        RULE("ate", ""),
+        RULE("iti", ""),
+        RULE("ous", ""),
+        RULE("ive", ""),
+        RULE("ize", ""),
+        {NULL, 0, NULL},
     };
     if (ends(w, "ion") && w->n > 3 && w->c[w->n - 4] != 's' && w->c[w->n - 4] != 't')
         return;

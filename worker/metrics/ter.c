@@ -87,25 +87,27 @@ static void copy(uint32_t *out, const uint32_t *words, size_t from, size_t to, s
 }
 
 /* Moves `length` words from `start` to before the word `target`. A target inside the moved words means: as
- * many words later. Returns how many words at the beginning stay the same. */
-static size_t move_words(uint32_t *out, struct words words, size_t start, size_t length, size_t target)
+ * many words later. Words before *from and from *to on stay where they are. */
+static void move_words(
+    uint32_t *out, struct words words, size_t start, size_t length, size_t target, size_t *from, size_t *to)
 {
     size_t at = 0;
     size_t n = words.count;
     if (target < start) {
+        *from = target;
+        *to = start + length;
         copy(out, words.ids, 0, target, &at);
         copy(out, words.ids, start, start + length, &at);
         copy(out, words.ids, target, start, &at);
-        copy(out, words.ids, start + length, n, &at);
-        return target;
+    } else {
+        size_t after = target > start + length ? target : target + length;
+        *from = start;
+        *to = after < n ? after : n;
+        copy(out, words.ids, 0, start, &at);
+        copy(out, words.ids, start + length, *to, &at);
+        copy(out, words.ids, start, start + length, &at);
     }
-    size_t after = target > start + length ? target : target + length;
-    after = after < n ? after : n;
-    copy(out, words.ids, 0, start, &at);
-    copy(out, words.ids, start + length, after, &at);
-    copy(out, words.ids, start, start + length, &at);
-    copy(out, words.ids, after, n, &at);
-    return start;
+    copy(out, words.ids, *to, n, &at);
 }
 
 /* Greater gain first, then the longer, the earlier, the earlier target. */
@@ -136,9 +138,14 @@ static void try_targets(struct search *s, size_t start, size_t r, size_t length,
         if (target == previous)
             continue;
         previous = target;
-        size_t same = move_words(s->shifted, s->hypothesis, start, length, (size_t)target);
+        size_t from;
+        size_t to;
+        move_words(s->shifted, s->hypothesis, start, length, (size_t)target, &from, &to);
         struct shift shift = {start, length, (size_t)target, 0, true};
-        shift.gain = s->base_distance - edit_distance_of(&s->edit, s->shifted, same);
+        /* A shift that gains nothing, or less than the best so far, is never done: its gain need not be
+         * exact. */
+        int32_t needed = best->gain > 1 ? best->gain : 1;
+        shift.gain = s->base_distance - edit_distance_of(&s->edit, s->shifted, from, to, needed);
         s->tried++;
         if (is_better(&shift, best))
             *best = shift;
@@ -186,7 +193,9 @@ static size_t count_edits(struct search *s)
         struct shift shift = best_shift(s);
         if (s->tried >= SHIFTS_TRIED_MAX || !shift.found || shift.gain <= 0)
             return shifts + (size_t)s->base_distance;
-        move_words(s->shifted, s->hypothesis, shift.start, shift.length, shift.target);
+        size_t from;
+        size_t to;
+        move_words(s->shifted, s->hypothesis, shift.start, shift.length, shift.target, &from, &to);
         memcpy(s->hypothesis.ids, s->shifted, s->hypothesis.count * sizeof *s->shifted);
         shifts++;
     }

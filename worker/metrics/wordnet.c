@@ -194,13 +194,20 @@ static bool find_list(
 
 struct substitution {
     const char *ending, *with;
+    size_t ending_len, with_len;
 };
+#define SUBSTITUTE(ending, with)                                                                             \
+    {                                                                                                        \
+        ending, with, sizeof(ending) - 1, sizeof(with) - 1                                                   \
+    }
 static const struct substitution substitutions[WORDNET_PARTS][10] = {
-    {{"s", ""}, {"ses", "s"}, {"ves", "f"}, {"xes", "x"}, {"zes", "z"}, {"ches", "ch"}, {"shes", "sh"},
-        {"men", "man"}, {"ies", "y"}},
-    {{"s", ""}, {"ies", "y"}, {"es", "e"}, {"es", ""}, {"ed", "e"}, {"ed", ""}, {"ing", "e"}, {"ing", ""}},
-    {{"er", ""}, {"est", ""}, {"er", "e"}, {"est", "e"}},
-    {{NULL, NULL}},
+    {SUBSTITUTE("s", ""), SUBSTITUTE("ses", "s"), SUBSTITUTE("ves", "f"), SUBSTITUTE("xes", "x"),
+        SUBSTITUTE("zes", "z"), SUBSTITUTE("ches", "ch"), SUBSTITUTE("shes", "sh"), SUBSTITUTE("men", "man"),
+        SUBSTITUTE("ies", "y")},
+    {SUBSTITUTE("s", ""), SUBSTITUTE("ies", "y"), SUBSTITUTE("es", "e"), SUBSTITUTE("es", ""),
+        SUBSTITUTE("ed", "e"), SUBSTITUTE("ed", ""), SUBSTITUTE("ing", "e"), SUBSTITUTE("ing", "")},
+    {SUBSTITUTE("er", ""), SUBSTITUTE("est", ""), SUBSTITUTE("er", "e"), SUBSTITUTE("est", "e")},
+    {{NULL, NULL, 0, 0}},
 };
 
 struct visitor {
@@ -224,13 +231,13 @@ static void visit_regular(
 {
     char base[WORDNET_NAME_MAX + 8];
     for (const struct substitution *s = substitutions[part]; s->ending; s++) {
-        size_t ending = strlen(s->ending);
-        if (len < ending || memcmp(form + len - ending, s->ending, ending) != 0)
+        if (len < s->ending_len || form[len - 1] != s->ending[s->ending_len - 1] ||
+            memcmp(form + len - s->ending_len, s->ending, s->ending_len) != 0)
             continue;
-        size_t with = strlen(s->with);
-        memcpy(base, form, len - ending);
-        memcpy(base + len - ending, s->with, with);
-        visit_names(w, wordnet_find(w, base, len - ending + with), part, v);
+        size_t stem_len = len - s->ending_len;
+        memcpy(base, form, stem_len);
+        memcpy(base + stem_len, s->with, s->with_len);
+        visit_names(w, wordnet_find(w, base, stem_len + s->with_len), part, v);
     }
 }
 
