@@ -25,14 +25,17 @@ INLINE void tile_f32(const struct gemm_tile *tile, size_t rows, size_t b_step, s
         for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++)
             sums[m][n] = f8_set(0.0F);
     for (size_t step = tile->steps; step > 0; step--) {
-        f8 w0 = f8_load(b0), w1 = f8_load(b1), w2 = f8_load(b2), w3 = f8_load(b3);
+        const float *w[4] = {b0, b1, b2, b3};
+        f8 x[GEMM_TILE_ROWS];
 #pragma GCC unroll 3
-        for (size_t m = 0; m < rows; m++) {
-            f8 x = f8_load(a + m * LANES);
-            sums[m][0] += x * w0;
-            sums[m][1] += x * w1;
-            sums[m][2] += x * w2;
-            sums[m][3] += x * w3;
+        for (size_t m = 0; m < rows; m++)
+            x[m] = f8_load(a + m * LANES);
+#pragma GCC unroll 4
+        for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++) {
+            f8 value = f8_load(w[n]);
+#pragma GCC unroll 3
+            for (size_t m = 0; m < rows; m++)
+                sums[m][n] += x[m] * value;
         }
         a += rows * LANES;
         b0 += b_step;
