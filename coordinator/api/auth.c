@@ -1,5 +1,6 @@
 #include "coordinator/api/auth.h"
 
+#include <assert.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,7 @@ struct lookup {
 
 const char *auth_role_name(int role)
 {
+    assert(role >= ROLE_NOBODY && role <= ROLE_ADMIN);
     return ROLE_NAMES[role];
 }
 
@@ -141,7 +143,7 @@ static void decide(struct request *r, enum route_role role, const char *name, vo
     snprintf(r->actor, sizeof(r->actor), "%s", name);
     if (role < r->route->role)
         request_answer_detail(r, MHD_HTTP_FORBIDDEN, "this needs the role \"%s\"; the token's role is \"%s\"",
-            ROLE_NAMES[r->route->role], ROLE_NAMES[role]);
+            auth_role_name(r->route->role), auth_role_name(role));
     else
         go_on(r);
 }

@@ -18,7 +18,7 @@ static json_t *content(const char *media, json_t *schema)
 static void add_answer(
     json_t *answers, unsigned status, const char *media, const char *schema, const char *description)
 {
-    char key[8];
+    char key[12];
     json_t *answer = json_pack("{s:s}", "description", description);
     snprintf(key, sizeof(key), "%u", status);
     if (schema)

@@ -2,6 +2,7 @@
 #include "coordinator/scheduler/scheduler.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,7 +85,7 @@ void decision_revoke(struct scheduler *scheduler, const char *worker_id, const c
 {
     struct decision *decision = decision_add(scheduler, DECIDE_REVOKE);
     strcpy(decision->worker_id, worker_id);
-    strncpy(decision->job_id, job_id, sizeof decision->job_id - 1);
+    snprintf(decision->job_id, sizeof decision->job_id, "%s", job_id);
     decision->task_id = task_id;
     decision->attempt = attempt;
     error_set(&decision->reason, ERROR_CANCELLED, "%s", reason);
