@@ -213,6 +213,11 @@ void scheduler_task_failed(struct scheduler *scheduler, const char *job_id, uint
 void scheduler_task_returned(
     struct scheduler *scheduler, const char *job_id, uint64_t task_id, uint64_t attempt, uint64_t now_ms);
 
+/* The assignment was too large for one message: samples from `index` on were not sent and are leased again.
+ */
+void scheduler_task_cut(
+    struct scheduler *scheduler, const char *job_id, uint64_t task_id, uint64_t attempt, uint64_t index);
+
 /* Whether that attempt's lease is still open. */
 bool scheduler_task_open(
     const struct scheduler *scheduler, const char *job_id, uint64_t task_id, uint64_t attempt);

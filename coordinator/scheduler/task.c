@@ -182,6 +182,23 @@ void task_adopt(
     }
 }
 
+void scheduler_task_cut(
+    struct scheduler *scheduler, const char *job_id, uint64_t task_id, uint64_t attempt, uint64_t index)
+{
+    struct task *task = attempt_find(scheduler, job_id, task_id, attempt);
+    uint64_t bit = task && index > task->first ? index - task->first : 0, count = 0;
+    while (task && owed_run(task, &bit, &count)) {
+        for (uint64_t i = bit; i < bit + count; i++)
+            task->bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+        task->owed -= count;
+        task->leased -= count;
+        task->job->owed -= count;
+        spans_add(&task->job->remaining, task->first + bit, count, task->retry);
+        bit += count;
+    }
+    wake(scheduler);
+}
+
 bool scheduler_task_open(
     const struct scheduler *scheduler, const char *job_id, uint64_t task_id, uint64_t attempt)
 {

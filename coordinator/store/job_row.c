@@ -98,7 +98,8 @@ void job_row_done(void *context, PGresult *result, const struct error *err)
     } else if (!err) {
         job_row_decode(result, 0, &job);
     }
-    ((store_job_done)call->done)(call->context, err ? NULL : &job, err);
+    if (call->done)
+        ((store_job_done)call->done)(call->context, err ? NULL : &job, err);
     if (!err)
         job_row_free(&job);
     free(call);

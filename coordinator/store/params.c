@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <utf8proc.h>
-
 #include "common/alloc.h"
+#include "common/text.h"
 
 static void add(struct params *params, char *value, size_t size, int format)
 {
@@ -20,21 +19,8 @@ static void add(struct params *params, char *value, size_t size, int format)
 
 char *text_clean(const char *text)
 {
-    if (!text)
-        return NULL;
-    char *copy = alloc_string(text);
-    size_t left = strlen(copy);
-    for (char *at = copy; left;) {
-        utf8proc_int32_t code = 0;
-        utf8proc_ssize_t used = utf8proc_iterate((utf8proc_uint8_t *)at, (utf8proc_ssize_t)left, &code);
-        if (used <= 0) {
-            *at = '?';
-            used = 1;
-        }
-        at += used;
-        left -= (size_t)used;
-    }
-    return copy;
+    size_t size = 0;
+    return text ? text_repair(text, strlen(text), &size) : NULL;
 }
 
 void params_text(struct params *params, const char *text)

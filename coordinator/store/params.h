@@ -15,7 +15,7 @@ struct params {
     int formats[PARAMS_MAX]; /* 0 text, 1 binary */
 };
 
-void params_text(struct params *params, const char *text); /* NULL: NULL; what is no UTF-8 becomes '?' */
+void params_text(struct params *params, const char *text); /* NULL: NULL; what is no UTF-8 is repaired */
 void params_int(struct params *params, int64_t value);
 void params_bool(struct params *params, bool value);
 void params_bytes(struct params *params, const void *bytes, size_t size); /* bytea; bytes NULL: NULL */
@@ -25,7 +25,7 @@ void params_text_list(struct params *params, const char *const *texts, size_t co
 void params_time(struct params *params, int64_t ms);
 void params_free(struct params *params);
 
-/* A copy in which every byte that is not part of valid UTF-8 is '?'; NULL gives NULL. */
+/* A copy as well-formed UTF-8 (U+FFFD for what is not); NULL gives NULL. */
 char *text_clean(const char *text);
 
 /* ---- binary values: COPY rows and arrays ---- */

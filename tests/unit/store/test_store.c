@@ -546,7 +546,7 @@ static void test_log_lines(void **state)
         fixture_wait(fixture, &lines.called);
     }
     assert_int_equal(lines.count, 2);
-    assert_string_equal(lines.text, "warn bad ? byte");
+    assert_string_equal(lines.text, "warn bad \xef\xbf\xbd byte");
 }
 
 static void got_secret(void *context, const struct store_secret *secret, const struct error *err)
