@@ -40,6 +40,7 @@ struct slow {
     enum slow_join join;
     struct sentencepiece *source, *target; /* target NULL: the same */
     int32_t offset, unknown;
+    int32_t base_size; /* the class's vocab_size: what was added lies at or past it */
     bool add_prefix_space;
     bool modern;              /* T5 and Llama with legacy=false */
     bool space_after_special; /* GGUF: a space goes before text at the start and after a special token */

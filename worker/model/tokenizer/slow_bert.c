@@ -6,6 +6,13 @@
 #include "worker/model/tokenizer/slow.h"
 #include "worker/model/tokenizer/unicode.h"
 
+/* Python's lower() knows an older Unicode than Rust's: what it has not assigned stays. */
+static bool append_lower(struct buffer *out, uint32_t c, struct error *err)
+{
+    return unicode_is(c, CLASS_PYTHON_CONTROL) ? buffer_append_code_point(out, c, err)
+                                               : unicode_append_lower(out, c, err);
+}
+
 bool slow_lower(
     const struct tokenizer *t, const char *text, size_t len, struct buffer *out, struct error *err)
 {
@@ -25,7 +32,7 @@ bool slow_lower(
         }
         uint32_t c;
         i += text_decode(text + i, len - i, &c);
-        if (!unicode_append_lower(out, c, err))
+        if (!append_lower(out, c, err))
             return false;
     }
     return true;
@@ -72,8 +79,7 @@ static bool fold(const struct slow *slow, const char *word, size_t len, struct b
     for (size_t i = 0; ok && i < len;) {
         uint32_t c;
         i += text_decode(word + i, len - i, &c);
-        ok =
-            slow->lowercase ? unicode_append_lower(&lower, c, err) : buffer_append_code_point(&lower, c, err);
+        ok = slow->lowercase ? append_lower(&lower, c, err) : buffer_append_code_point(&lower, c, err);
     }
     if (ok && !slow->strip_accents) {
         ok = buffer_append(out, lower.data, lower.len, err);

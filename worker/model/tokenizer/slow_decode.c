@@ -13,7 +13,8 @@ enum { SPACE_BYTES = 3 };
 struct token {
     const char *text;
     size_t len;
-    bool special, added;
+    bool special;
+    bool alone; /* stands by itself between runs of ordinary tokens */
 };
 
 static void strip_ends(struct buffer *text, size_t from)
@@ -157,23 +158,34 @@ static bool join(const struct tokenizer *t, const struct token *tokens, size_t c
     return true;
 }
 
-/* Added tokens that are not special stand by themselves between runs of ordinary ones, joined by spaces. */
+/* Added tokens that are not special, and additional special ones past the class's own vocabulary. */
+static bool stands_alone(const struct tokenizer *t, const struct added_token *added)
+{
+    if (!added || !added->special)
+        return added != NULL;
+    for (int i = 0; i < SPECIAL_COUNT; i++) {
+        if (t->special[i] && strcmp(t->special[i], added->content) == 0)
+            return false;
+    }
+    return added->id >= t->slow->base_size;
+}
+
+/* Runs of ordinary tokens and tokens that stand alone, joined by spaces. */
 static bool join_runs(const struct tokenizer *t, const struct token *tokens, size_t count, struct buffer *out,
     struct error *err)
 {
     bool any = false;
     for (size_t k = 0; k < count;) {
         size_t begin = k, from = out->len;
-        bool alone = tokens[k].added && !tokens[k].special;
         if (any && !buffer_append(out, " ", 1, err))
             return false;
         size_t text_from = out->len;
-        if (alone) {
+        if (tokens[k].alone) {
             if (!buffer_append(out, tokens[k].text, tokens[k].len, err))
                 return false;
             k++;
         } else {
-            while (k < count && (!tokens[k].added || tokens[k].special))
+            while (k < count && !tokens[k].alone)
                 k++;
             if (!join(t, tokens + begin, k - begin, out, err))
                 return false;
@@ -200,7 +212,7 @@ bool slow_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bo
                                        : vocabulary_text(&t->vocabulary, ids[i]);
         if (!text.data || (skip_special && added && added->special))
             continue;
-        tokens[used++] = (struct token){text.data, text.len, added && added->special, added != NULL};
+        tokens[used++] = (struct token){text.data, text.len, added && added->special, stands_alone(t, added)};
     }
     bool ok = join_runs(t, tokens, used, out, err);
     free(tokens);

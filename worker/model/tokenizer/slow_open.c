@@ -147,6 +147,8 @@ static bool surround(struct tokenizer *t, struct token_ids *around, const char *
 static bool finish(struct tokenizer *t, const json_t *config, const char *before, const char *after,
     const char *last, struct error *err)
 {
+    if (!t->slow->base_size)
+        t->slow->base_size = (int32_t)t->vocabulary.text_count;
     return add_specials(t, config, err) && build_trie(t, err) &&
            surround(t, &t->around, before, after, last, err);
 }
@@ -258,6 +260,7 @@ static bool open_bert(
     slow->lowercase = flag(config, "do_lower_case", true);
     slow->strip_accents = flag(config, "strip_accents", slow->lowercase);
     slow->chinese = flag(config, "tokenize_chinese_chars", true);
+    t->clean_up = flag(config, "clean_up_tokenization_spaces", true);
     t->kind = "WordPiece";
     if (!load_lines(t, dir, f->file, err) || !set_special(t, SPECIAL_UNK, "[UNK]", err) ||
         !set_special(t, SPECIAL_SEP, "[SEP]", err) || !set_special(t, SPECIAL_PAD, "[PAD]", err) ||
@@ -409,14 +412,13 @@ static bool open_xlm_roberta(
            finish(t, config, t->special[SPECIAL_CLS], t->special[SPECIAL_SEP], NULL, err);
 }
 
-static bool add_languages(
-    struct tokenizer *t, const char *list, size_t most, int64_t id, const char *fence, struct error *err)
+static bool add_languages(struct tokenizer *t, const char *list, size_t most, int64_t id, struct error *err)
 {
     struct added_token flags = {.special = true};
     for (size_t count = 0; *list && count < most; count++) {
         size_t len = strcspn(list, " ");
         char name[64];
-        snprintf(name, sizeof(name), "%s%.*s%s", fence, (int)len, list, fence);
+        snprintf(name, sizeof(name), "%.*s", (int)len, list);
         if (!added_by_content(&t->added, name, strlen(name)) && !add_at(t, name, id, flags, err))
             return false;
         id++;
@@ -446,9 +448,10 @@ static bool open_mbart(
     if (fifty)
         t->slow->join = SLOW_JOIN_PIECES_SPACED;
     int64_t base = (int64_t)t->slow->source->count + 1;
+    t->slow->base_size = (int32_t)(base + (int64_t)languages + 1);
     struct added_token mask = special_flags(json_object_get(config, "mask_token"));
     mask.lstrip = mask.lstrip || !json_is_object(json_object_get(config, "mask_token"));
-    return add_languages(t, mbart_languages, languages, base, "", err) &&
+    return add_languages(t, mbart_languages, languages, base, err) &&
            add_at(t, t->special[SPECIAL_MASK], base + (int64_t)languages, mask, err) &&
            add_from_config(t, config, err) && finish(t, config, NULL, NULL, NULL, err) &&
            surround_language(t, config, "en_XX", fifty, err);
@@ -466,9 +469,23 @@ static bool open_nllb(
     if (!add_named(t, t->special[SPECIAL_MASK], mask, err))
         return false;
     if (!json_is_array(json_object_get(config, "additional_special_tokens")) &&
-        !add_languages(t, nllb_languages, SIZE_MAX, (int64_t)tokenizer_vocabulary_size(t), "", err))
+        !add_languages(t, nllb_languages, SIZE_MAX, (int64_t)tokenizer_vocabulary_size(t), err))
         return false;
     return finish(t, config, NULL, NULL, NULL, err) && surround_language(t, config, "eng_Latn", !legacy, err);
+}
+
+/* "__en__" and its like: ids without being added tokens, so that a text never holds them. */
+static bool add_language_words(struct tokenizer *t, const char *list, struct error *err)
+{
+    for (int64_t id = (int64_t)t->vocabulary.text_count; *list; id++) {
+        size_t len = strcspn(list, " ");
+        char name[64];
+        snprintf(name, sizeof(name), "__%.*s__", (int)len, list);
+        if (!vocabulary_add(&t->vocabulary, name, strlen(name), id, err))
+            return false;
+        list += len + 1;
+    }
+    return true;
 }
 
 static bool open_m2m100(
@@ -487,8 +504,8 @@ static bool open_m2m100(
         vocabulary_find(&t->vocabulary, t->special[SPECIAL_UNK], strlen(t->special[SPECIAL_UNK]));
     if (t->slow->unknown < 0)
         return error_set(err, ERROR_INVALID, "vocab.json lacks the unknown token");
-    if (!add_from_config(t, config, err) ||
-        !add_languages(t, list, SIZE_MAX, (int64_t)t->vocabulary.count, "__", err) ||
+    t->slow->base_size = (int32_t)t->vocabulary.text_count;
+    if (!add_language_words(t, list, err) || !add_from_config(t, config, err) ||
         !finish(t, config, NULL, NULL, NULL, err))
         return false;
     char from[64], to[64];

@@ -11,12 +11,13 @@ struct node {
     int32_t id;
 };
 
-/* SentencePiece compares in double what it keeps in float; rounding decides ties between paths, so this does
- * too. */
+/* SentencePiece keeps and compares floats; rounding decides ties between paths, so this does too. */
 static void reach(const struct unigram *u, struct node *node, double score, size_t from, int32_t id)
 {
+    if (u->flavor == UNIGRAM_SENTENCEPIECE)
+        score = (double)(float)score;
     if (node->from == SIZE_MAX || score > node->score)
-        *node = (struct node){u->flavor == UNIGRAM_SENTENCEPIECE ? (double)(float)score : score, from, id};
+        *node = (struct node){score, from, id};
 }
 
 static double score_of(const struct unigram *u, int32_t id, size_t len)
@@ -49,10 +50,7 @@ static bool advance(
             return error_set(err, ERROR_INVALID,
                 "a text has a character that the vocabulary lacks, and there "
                 "is no unknown token");
-        double score = u->unknown_score + here;
-        if (u->flavor == UNIGRAM_SENTENCEPIECE)
-            score = (double)(float)score;
-        reach(u, &nodes[at + single], score, at, u->unknown);
+        reach(u, &nodes[at + single], u->unknown_score + here, at, u->unknown);
     }
     return true;
 }
