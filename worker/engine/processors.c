@@ -142,6 +142,8 @@ static void fold(const struct row *r, size_t first, size_t vocabulary_size)
 {
     struct edits *edits = r->out;
     size_t n = first;
+    if (edits->count == first)
+        return;
     qsort(edits->items + first, edits->count - first, sizeof *edits->items, by_id_and_kind);
     for (size_t i = first; i < edits->count; i++) {
         const struct edit *item = &edits->items[i];
