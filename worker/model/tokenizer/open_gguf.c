@@ -156,12 +156,15 @@ static bool open_scores(struct tokenizer *t, const struct gguf *file, size_t cou
     model->byte_fallback = true;
     model->escape_whitespaces = true;
     t->kind = "SentencePiece BPE";
+    int64_t unknown = -1; /* some files give it the type of a control token */
+    gguf_get_int(file, "tokenizer.ggml.unknown_token_id", &unknown);
     for (size_t i = 0; i < count; i++) {
         struct gguf_string text;
         int64_t type;
         double score;
         if (!token_at(file, i, &text, &type, &score, err) ||
-            !sentencepiece_add(model, text.data, text.len, score, (int)type, err) ||
+            !sentencepiece_add(
+                model, text.data, text.len, score, (int64_t)i == unknown ? PIECE_UNKNOWN : (int)type, err) ||
             !vocabulary_add(&t->vocabulary, text.data, text.len, (int64_t)i, err) ||
             !add_special(t, text, type, i, err))
             return false;
