@@ -8,6 +8,9 @@
 #include "common/alloc.h"
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/command.h"
+#include "coordinator/cli/terminal.h"
+
+enum { HELP_COLUMNS = 34 };
 
 static const struct command *const GROUPS[] = {
     LOCAL_COMMANDS, DATASET_COMMANDS, EXPERIMENT_COMMANDS, JOB_COMMANDS, WORKER_COMMANDS, ADMIN_COMMANDS};
@@ -116,7 +119,9 @@ static size_t print_commands(const char *prefix, FILE *to)
                 continue;
             char left[128];
             snprintf(left, sizeof(left), "%s %s", command->words, command->arguments);
-            fprintf(to, "  %-44s %s\n", left, command->help);
+            size_t width = terminal_width(left);
+            fprintf(to, "  %s%*s %s\n", left, width < HELP_COLUMNS ? (int)(HELP_COLUMNS - width) : 0, "",
+                command->help);
             printed++;
         }
     }

@@ -23,6 +23,7 @@ enum {
     WORKERS_MAX = 64,
     TAIL_LINES = 50,
     FOLLOW_MS = 200,
+    MEMORY_PERCENT = 70, /* of the machine, for models and caches of all workers */
 };
 
 #define DATA_OPTION                                                                                          \
@@ -97,6 +98,13 @@ static bool start_coordinator(const struct local *local, struct error *err)
     return ok;
 }
 
+/* Workers on one machine must not each take most of it. */
+static long long memory_per_worker_mib(int workers)
+{
+    long long total_mib = (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / (1 << 20);
+    return total_mib * MEMORY_PERCENT / 100 / workers;
+}
+
 static bool start_worker(
     const struct local *local, int index, int threads, const char *models, struct error *err)
 {
@@ -111,9 +119,11 @@ static bool start_worker(
     char *server_key = local_path(local, "keys", "coordinator", ".pub");
     char *key = local_path(local, "keys", "worker", ".key");
     char *thread_text = alloc_format("%d", threads);
+    char *memory = alloc_format("%lldMiB", memory_per_worker_mib(local->workers));
     char *argv[] = {program, "--coordinator", coordinator, "--coordinator-key", server_key, "--key", key,
-        "--threads", thread_text, models ? "--models" : NULL, (char *)models, NULL};
+        "--threads", thread_text, "--memory", memory, models ? "--models" : NULL, (char *)models, NULL};
     bool ok = local_spawn(local, name, argv, NULL, err);
+    free(memory);
     free(thread_text);
     free(key);
     free(server_key);

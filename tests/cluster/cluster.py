@@ -181,7 +181,7 @@ class Cluster:
 
     def start_worker(self, *more, key=None, coordinator_key=None):
         worker = self.spawn("worker", [WORKER, "--coordinator", f"tcp://127.0.0.1:{self.tasks_port}", "--coordinator-key",
-                                       coordinator_key or self.keys / "coordinator.pub", "--key", key or self.keys / "worker.key", "--threads", "1", *more])
+                                       coordinator_key or self.keys / "coordinator.pub", "--key", key or self.keys / "worker.key", "--threads", "1", "--drain-timeout-s", "10", *more])
         self.workers.append(worker)
         return worker
 

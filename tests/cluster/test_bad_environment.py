@@ -75,7 +75,8 @@ def test_postgres_down_at_the_start_is_waited_for():
     try:
         c.start_coordinator(ready=False)
         wait_for("the log line", lambda: "ostgres" in c.coordinator.text())
-        answer = wait_for("an answer", lambda: _try(c.url + "/readyz"))
+        answers = wait_for("an answer", lambda: _try(c.url + "/readyz"))
+        answer = answers[0]
         assert answer.status_code == 503
         assert "detail" in answer.json() or "reason" in answer.json()
         c.postgres.start()
@@ -110,6 +111,6 @@ def test_a_corrupt_model_file_fails_the_experiment_with_file_and_reason(cluster,
 
 def _try(url):
     try:
-        return requests.get(url, timeout=10)
+        return [requests.get(url, timeout=10)]  # in a list: an answer with an error status is falsy
     except requests.RequestException:
-        return None
+        return []
