@@ -58,34 +58,34 @@ enum { TYPE_COUNT = sizeof scalar_bytes / sizeof *scalar_bytes };
 
 /* The file's tensor types that can be read; the rest are named in the error only. */
 static const struct {
-    uint32_t id;
     const char *name;
+    uint32_t id;
     int dtype; /* -1: known and not supported */
 } tensor_types[] = {
-    {0, "F32", DTYPE_F32},
-    {1, "F16", DTYPE_F16},
-    {2, "Q4_0", DTYPE_Q4_0},
-    {3, "Q4_1", -1},
-    {6, "Q5_0", DTYPE_Q5_0},
-    {7, "Q5_1", -1},
-    {8, "Q8_0", DTYPE_Q8_0},
-    {10, "Q2_K", -1},
-    {11, "Q3_K", -1},
-    {12, "Q4_K", DTYPE_Q4_K},
-    {13, "Q5_K", DTYPE_Q5_K},
-    {14, "Q6_K", DTYPE_Q6_K},
-    {15, "Q8_K", -1},
-    {16, "IQ2_XXS", -1},
-    {17, "IQ2_XS", -1},
-    {18, "IQ3_XXS", -1},
-    {20, "IQ4_NL", -1},
-    {21, "IQ3_S", -1},
-    {23, "IQ4_XS", -1},
-    {24, "I8", DTYPE_I8},
-    {26, "I32", DTYPE_I32},
-    {27, "I64", DTYPE_I64},
-    {28, "F64", -1},
-    {30, "BF16", DTYPE_BF16},
+    {"F32", 0, DTYPE_F32},
+    {"F16", 1, DTYPE_F16},
+    {"Q4_0", 2, DTYPE_Q4_0},
+    {"Q4_1", 3, -1},
+    {"Q5_0", 6, DTYPE_Q5_0},
+    {"Q5_1", 7, -1},
+    {"Q8_0", 8, DTYPE_Q8_0},
+    {"Q2_K", 10, -1},
+    {"Q3_K", 11, -1},
+    {"Q4_K", 12, DTYPE_Q4_K},
+    {"Q5_K", 13, DTYPE_Q5_K},
+    {"Q6_K", 14, DTYPE_Q6_K},
+    {"Q8_K", 15, -1},
+    {"IQ2_XXS", 16, -1},
+    {"IQ2_XS", 17, -1},
+    {"IQ3_XXS", 18, -1},
+    {"IQ4_NL", 20, -1},
+    {"IQ3_S", 21, -1},
+    {"IQ4_XS", 23, -1},
+    {"I8", 24, DTYPE_I8},
+    {"I32", 26, DTYPE_I32},
+    {"I64", 27, DTYPE_I64},
+    {"F64", 28, -1},
+    {"BF16", 30, DTYPE_BF16},
 };
 
 static bool truncated(const struct gguf *file, const char *what, struct error *err)
@@ -490,7 +490,7 @@ static bool load_int(enum gguf_type type, const uint8_t *at, int64_t *out)
 {
     switch (type) {
     case GGUF_UINT8: *out = *at; return true;
-    case GGUF_INT8: *out = (int8_t)*at; return true;
+    case GGUF_INT8: *out = *at - (*at > INT8_MAX ? 256 : 0); return true;
     case GGUF_UINT16: {
         LOAD(uint16_t);
         *out = number;

@@ -11,6 +11,8 @@
 
 #include "worker/model/file_map.h"
 
+enum { LINK_DEPTH_MAX = 64 };
+
 /* asprintf with an error. */
 static char *format(struct error *err, const char *pattern, ...) __attribute__((format(printf, 2, 3)));
 static char *format(struct error *err, const char *pattern, ...)
@@ -181,10 +183,17 @@ bool hub_cache_link(
     const struct hub_cache *cache, const char *commit, const char *file, const char *etag, struct error *err)
 {
     char *path = hub_cache_snapshot_path(cache, commit, file, err);
-    char up[256] = "../../";
-    for (const char *slash = strchr(file, '/'); slash != NULL && strlen(up) < sizeof up - 4;
-         slash = strchr(slash + 1, '/'))
-        strcat(up, "../"); /* one level for each folder of the file's name */
+    /* One level up for each folder of the file's name, and for snapshots/<commit>. */
+    char up[3 * LINK_DEPTH_MAX + 1];
+    size_t levels = 2;
+    for (const char *slash = strchr(file, '/'); slash != NULL; slash = strchr(slash + 1, '/'))
+        levels++;
+    if (levels > LINK_DEPTH_MAX) {
+        free(path);
+        return error_set(err, ERROR_INVALID, "%s lies in too many folders", file);
+    }
+    for (size_t i = 0; i < levels; i++)
+        memcpy(up + 3 * i, "../", 4);
     char *target = path == NULL ? NULL : format(err, "%sblobs/%s", up, etag);
     char *partial = target == NULL ? NULL : format(err, "%s.%ld.link", path, (long)getpid());
     bool ok = partial != NULL && hub_cache_make_parents(path, err);

@@ -83,12 +83,13 @@ static bool check_byte_order(const struct archive *archive, struct error *err)
 static bool find_storage(const struct archive *archive, const char *name, const struct pickle_value *storage,
     const uint8_t **out, struct error *err)
 {
-    char path[sizeof "data/" + STORAGE_KEY_BYTES_MAX];
+    static const char folder[] = {'d', 'a', 't', 'a', '/'};
+    char path[sizeof folder + STORAGE_KEY_BYTES_MAX];
     if (storage->storage.key_len == 0 || storage->storage.key_len > STORAGE_KEY_BYTES_MAX)
         return error_set(err, ERROR_INVALID, "%s: tensor %s names an invalid storage", archive->name, name);
-    memcpy(path, "data/", 5);
-    memcpy(path + 5, storage->storage.key, storage->storage.key_len);
-    const struct zip_entry *entry = find_entry(archive, path, 5 + storage->storage.key_len);
+    memcpy(path, folder, sizeof folder);
+    memcpy(path + sizeof folder, storage->storage.key, storage->storage.key_len);
+    const struct zip_entry *entry = find_entry(archive, path, sizeof folder + storage->storage.key_len);
     if (entry == NULL)
         return error_set(
             err, ERROR_INVALID, "%s: the storage of tensor %s is not in the archive", archive->name, name);
