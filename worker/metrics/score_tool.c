@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "worker/metrics/metric.h"
+#include "worker/metrics/sample_line.h"
 
 #define METRICS_MAX 32
 #define KEYS_MAX 8
@@ -116,35 +117,6 @@ static bool put_number(struct buffer *b, const char *key, double value, struct e
 
 /* ---- one line ---- */
 
-/* A member that must be text if it is there; *text stays NULL if it is not, or is null. */
-static bool text_member(
-    const json_t *line, const char *name, const char **text, size_t *len, struct error *err)
-{
-    const json_t *value = json_object_get(line, name);
-    if (!value || json_is_null(value))
-        return true;
-    if (!json_is_string(value))
-        return error_set(err, ERROR_INVALID, "\"%s\" is not a string", name);
-    *text = json_string_value(value);
-    *len = json_string_length(value);
-    return true;
-}
-
-static bool read_sample(const json_t *line, struct metric_sample *sample, struct error *err)
-{
-    *sample = (struct metric_sample){0};
-    if (!json_is_object(line))
-        return error_set(err, ERROR_INVALID, "the line is not a JSON object");
-    const json_t *id = json_object_get(line, "id");
-    if (!json_is_string(id) && !json_is_integer(id))
-        return error_set(err, ERROR_INVALID, "\"id\" is missing, or neither a string nor an integer");
-    if (!text_member(line, "prediction", &sample->prediction, &sample->prediction_len, err) ||
-        !text_member(line, "reference", &sample->reference, &sample->reference_len, err) ||
-        !text_member(line, "source", &sample->source, &sample->source_len, err))
-        return false;
-    return sample->prediction || error_set(err, ERROR_INVALID, "\"prediction\" is missing");
-}
-
 /* Appends to the reasons why metrics have no value: "bleu: …; ter: …". */
 static void add_reason(char *reasons, size_t size, const struct metric *metric, const struct error *why)
 {
@@ -162,18 +134,17 @@ static bool put_reasons(struct buffer *out, const char *reasons, struct error *e
     return ok;
 }
 
-static bool score_line(struct tool *tool, const json_t *line, struct buffer *out, struct error *err)
+static bool score_line(
+    struct tool *tool, const struct sample_line *line, struct buffer *out, struct error *err)
 {
-    struct metric_sample sample;
     char reasons[1024] = "";
-    if (!read_sample(line, &sample, err) || !put_text(out, "{\"id\":", err) ||
-        !put_json(out, json_object_get(line, "id"), err))
+    if (!put_text(out, "{\"id\":", err) || !put(out, line->id, line->id_len, err))
         return false;
     for (size_t m = 0; m < tool->metric_count; m++) {
         const struct metric *metric = tool->metrics[m];
         double values[KEYS_MAX];
         struct error why = {0};
-        if (!metric->score(&sample, values, &why)) {
+        if (!metric->score(&line->sample, values, &why)) {
             add_reason(reasons, sizeof reasons, metric, &why);
             continue;
         }
@@ -184,17 +155,6 @@ static bool score_line(struct tool *tool, const json_t *line, struct buffer *out
     if (reasons[0] && !put_reasons(out, reasons, err))
         return false;
     return put_text(out, "}\n", err);
-}
-
-static bool score_text(struct tool *tool, const char *text, size_t len, struct buffer *out, struct error *err)
-{
-    json_error_t problem;
-    json_t *line = json_loadb(text, len, JSON_ALLOW_NUL, &problem);
-    if (!line)
-        return error_set(err, ERROR_INVALID, "%s (column %d)", problem.text, problem.column);
-    bool ok = score_line(tool, line, out, err);
-    json_decref(line);
-    return ok;
 }
 
 /* ---- batches ---- */
@@ -242,7 +202,7 @@ static bool is_blank(const char *text, size_t len)
     return true;
 }
 
-static void score_batch(struct tool *tool, struct batch *batch)
+static void score_batch(struct tool *tool, struct batch *batch, struct sample_line *sample)
 {
     size_t line = batch->first_line;
     for (size_t at = 0; at < batch->in.len; line++) {
@@ -254,7 +214,7 @@ static void score_batch(struct tool *tool, struct batch *batch)
             continue;
         size_t written = batch->out.len;
         struct error err = {0};
-        if (!score_text(tool, text, len, &batch->out, &err)) {
+        if (!sample_line_read(sample, text, len, &err) || !score_line(tool, sample, &batch->out, &err)) {
             batch->out.len = written;
             batch->failed = true;
             batch->error = err;
@@ -293,15 +253,17 @@ static void *work(void *context)
     struct tool *tool = context;
     struct batch batch = {0};
     struct buffer scratch = {0};
+    struct sample_line sample = {0};
     while (next_batch(tool, &batch, &scratch)) {
         if (!batch.failed)
-            score_batch(tool, &batch);
+            score_batch(tool, &batch, &sample);
         if (!write_batch(tool, &batch))
             break;
     }
     free(batch.in.data);
     free(batch.out.data);
     free(scratch.data);
+    sample_line_free(&sample);
     return NULL;
 }
 

@@ -78,6 +78,19 @@ bool metric_text_decode(
     return true;
 }
 
+bool metric_text_is_valid(const char *utf8, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)utf8;
+    for (size_t i = 0; i < len;) {
+        uint32_t cp;
+        size_t length = s[i] < 0x80 ? 1 : decode_one(s + i, len - i, &cp);
+        if (length == 0)
+            return false;
+        i += length;
+    }
+    return true;
+}
+
 static uint32_t lower_one(uint32_t cp)
 {
     size_t low = 0;

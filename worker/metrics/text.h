@@ -40,6 +40,9 @@ bool metric_text_is_regex_space(uint32_t cp);
 bool metric_text_decode(
     struct metric_arena *arena, const char *utf8, size_t len, struct metric_text *out, struct error *err);
 
+/* Whether metric_text_decode would succeed. */
+bool metric_text_is_valid(const char *utf8, size_t len);
+
 /* str.lower, with its two rules that are not one to one: I with dot above becomes two code points, and a
  * capital sigma that ends a word becomes the final sigma. */
 bool metric_text_lower(
