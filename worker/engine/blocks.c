@@ -69,7 +69,8 @@ static void rotate(const struct forward *f, const struct rope *r, struct tensor 
                                           .inverse_frequency = inverse_frequency,
                                           .pairs = r->pairs,
                                           .head_dim = head_dim,
-                                          .scale = r->scale});
+                                          .scale = r->scale,
+                                          .interleaved = r->interleaved});
 }
 
 /* Frequencies for a sequence that is `length` long, where they depend on it. */

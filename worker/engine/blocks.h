@@ -64,6 +64,7 @@ struct rope {
     float *inverse_frequency; /* [pairs] */
     size_t pairs;
     float scale;
+    bool interleaved; /* pairs are neighbours */
     /* Dynamic scaling: beyond `dynamic_limit` positions the base grows with the length; 0: it does not. */
     size_t dynamic_limit;
     double base, dynamic_factor;

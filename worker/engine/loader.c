@@ -109,6 +109,11 @@ int64_t loader_integer(struct loader *l, const char *name, int64_t fallback)
     return number < 0 ? -1 : (int64_t)number;
 }
 
+bool loader_converted(const struct loader *l, const char *flag)
+{
+    return json_is_true(json_object_get(json_object_get(l->config, "gguf"), flag));
+}
+
 enum activation loader_activation_named(struct loader *l, const char *name)
 {
     static const struct {

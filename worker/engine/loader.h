@@ -30,6 +30,8 @@ double loader_real(struct loader *l, const char *name, double fallback);
 bool loader_bool(struct loader *l, const char *name, bool fallback);
 /* -1 for null, absent or negative. */
 int64_t loader_integer(struct loader *l, const char *name, int64_t fallback);
+/* What a GGUF converter changed in the weights: a flag of config's "gguf" object (see model/gguf_names.c). */
+bool loader_converted(const struct loader *l, const char *flag);
 enum activation loader_activation(struct loader *l, const char *name, const char *fallback);
 enum activation loader_activation_named(struct loader *l, const char *name);
 

@@ -77,17 +77,16 @@ static void scale_yarn(struct loader *l, struct rope *r, const json_t *scaling)
 }
 
 static void divide_by_list(
-    struct loader *l, const struct rope *r, const json_t *scaling, const char *name, float *out)
+    struct loader *l, const struct rope *r, const json_t *list, const char *name, float *out)
 {
-    const json_t *list = json_object_get(scaling, name);
     if (json_array_size(list) != r->pairs) {
-        loader_fail(l, ERROR_INVALID, "config.json: rope_scaling.%s must hold %zu numbers", name, r->pairs);
+        loader_fail(l, ERROR_INVALID, "config.json: %s must hold %zu numbers", name, r->pairs);
         return;
     }
     for (size_t i = 0; i < r->pairs; i++) {
         double factor = json_number_value(json_array_get(list, i));
         if (!(factor > 0))
-            loader_fail(l, ERROR_INVALID, "config.json: rope_scaling.%s must hold positive numbers", name);
+            loader_fail(l, ERROR_INVALID, "config.json: %s must hold positive numbers", name);
         out[i] = (float)((double)r->inverse_frequency[i] / factor);
     }
 }
@@ -101,8 +100,8 @@ static void scale_longrope(struct loader *l, struct rope *r, const json_t *scali
     float *stretched = loader_alloc(l, r->pairs, sizeof *stretched);
     if (!stretched)
         return;
-    divide_by_list(l, r, scaling, "long_factor", stretched);
-    divide_by_list(l, r, scaling, "short_factor", r->inverse_frequency);
+    divide_by_list(l, r, json_object_get(scaling, "long_factor"), "long_factor", stretched);
+    divide_by_list(l, r, json_object_get(scaling, "short_factor"), "short_factor", r->inverse_frequency);
     r->long_inverse_frequency = stretched;
     r->long_limit = l->network->shareable_positions = (size_t)original;
     r->scale = (float)number(scaling, "attention_factor", magnitude);
@@ -151,6 +150,10 @@ const struct rope *rope_load(struct loader *l, size_t head_dim, double theta, bo
     }
     for (size_t i = 0; i < r->pairs; i++)
         r->inverse_frequency[i] = (float)(1 / pow(theta, 2.0 * (double)i / (double)dim));
+    r->interleaved = loader_converted(l, "qk_interleaved");
+    const json_t *factors = json_object_get(json_object_get(l->config, "gguf"), "rope_freq_factors");
+    if (scaled && factors)
+        divide_by_list(l, r, factors, "rope_freq_factors", r->inverse_frequency);
     const json_t *scaling = json_object_get(l->config, "rope_scaling");
     if (scaled && json_is_object(scaling))
         apply_scaling(l, r, scaling);

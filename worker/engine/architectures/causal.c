@@ -161,6 +161,8 @@ void causal_load(struct network *network, struct loader *l, const struct causal_
     if (!m)
         return;
     m->options = *options;
+    if (loader_converted(l, "norm_includes_one"))
+        m->options.norm_offset = 0;
     read_config(l, m);
     if (l->failed)
         return;
@@ -173,7 +175,7 @@ void causal_load(struct network *network, struct loader *l, const struct causal_
     m->layers = loader_alloc(l, network->cache_layers, sizeof *m->layers);
     for (size_t i = 0; i < network->cache_layers && !l->failed; i++)
         load_layer(l, m, &m->layers[i], i);
-    m->final_norm = loader_rms_norm(l, network->hidden, m->epsilon, options->norm_offset, "norm");
+    m->final_norm = loader_rms_norm(l, network->hidden, m->epsilon, m->options.norm_offset, "norm");
 }
 
 /* ---- running ---- */

@@ -17,6 +17,13 @@ struct gpt2 {
     struct norm final_norm;
 };
 
+/* The hub stores [in, out]; GGUF files hold what every other model has. */
+static const struct weight *load_linear(struct loader *l, size_t in, struct part p)
+{
+    return loader_converted(l, "linear_transposed") ? loader_linear(l, in, p)
+                                                    : loader_linear_transposed(l, in, p);
+}
+
 static void load_layer(
     struct loader *l, struct layer *layer, size_t i, size_t heads, size_t inner, double epsilon)
 {
@@ -29,12 +36,12 @@ static void load_layer(
         .head_dim = width / heads,
         .scale = (float)(by_layer ? scale / (double)(i + 1) : scale),
         .window_left = -1};
-    layer->attention.qkv = loader_linear_transposed(l, width, part(3 * width, true, "h.%zu.attn.c_attn", i));
-    layer->attention.out = loader_linear_transposed(l, width, part(width, true, "h.%zu.attn.c_proj", i));
+    layer->attention.qkv = load_linear(l, width, part(3 * width, true, "h.%zu.attn.c_attn", i));
+    layer->attention.out = load_linear(l, width, part(width, true, "h.%zu.attn.c_proj", i));
     layer->feed = (struct feed_forward){
         .inner = inner, .activation = loader_activation(l, "activation_function", "gelu_new")};
-    layer->feed.up = loader_linear_transposed(l, width, part(inner, true, "h.%zu.mlp.c_fc", i));
-    layer->feed.down = loader_linear_transposed(l, inner, part(width, true, "h.%zu.mlp.c_proj", i));
+    layer->feed.up = load_linear(l, width, part(inner, true, "h.%zu.mlp.c_fc", i));
+    layer->feed.down = load_linear(l, inner, part(width, true, "h.%zu.mlp.c_proj", i));
     layer->attention_norm = loader_layer_norm(l, width, epsilon, "h.%zu.ln_1", i);
     layer->feed_norm = loader_layer_norm(l, width, epsilon, "h.%zu.ln_2", i);
 }
