@@ -19,7 +19,7 @@ void expect_error(const struct error *err, enum error_code code, const char *tex
             error_code_name(err->code), err->message);
 }
 
-char *files_directory(void)
+char *scratch_directory(void)
 {
     const char *base = getenv("TMPDIR");
     char *dir = NULL;
@@ -34,13 +34,13 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-void files_remove(char *dir)
+void scratch_remove(char *dir)
 {
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(dir);
 }
 
-char *files_write(const char *dir, const char *name, const void *bytes, size_t len)
+char *scratch_write(const char *dir, const char *name, const void *bytes, size_t len)
 {
     char *path = NULL;
     assert_true(asprintf(&path, "%s/%s", dir, name) > 0);
@@ -56,7 +56,7 @@ char *files_write(const char *dir, const char *name, const void *bytes, size_t l
     return path;
 }
 
-uint8_t *files_read(const char *path, size_t *len)
+uint8_t *scratch_read(const char *path, size_t *len)
 {
     FILE *file = fopen(path, "re");
     assert_non_null(file);

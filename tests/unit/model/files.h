@@ -13,16 +13,16 @@
 /* Fails the test unless `err` has the code and its message contains `text`, on one line. */
 void expect_error(const struct error *err, enum error_code code, const char *text);
 
-/* A new directory under TMPDIR, malloc'd; files_remove deletes it with everything in it and frees the name.
+/* A new directory under TMPDIR, malloc'd; scratch_remove deletes it with everything in it and frees the name.
  */
-char *files_directory(void);
-void files_remove(char *dir);
+char *scratch_directory(void);
+void scratch_remove(char *dir);
 
 /* Writes dir/name; folders in the name are made. Returns the path (malloc'd). */
-char *files_write(const char *dir, const char *name, const void *bytes, size_t len);
+char *scratch_write(const char *dir, const char *name, const void *bytes, size_t len);
 
 /* A whole file, malloc'd with a zero behind it. */
-uint8_t *files_read(const char *path, size_t *len);
+uint8_t *scratch_read(const char *path, size_t *len);
 char *golden_path(const char *name); /* tests/golden/model/<name>, malloc'd */
 
 /* Compares tensors with a file's entry of expected.json: dtype, shape, SHA-256 of the bytes, and the count.

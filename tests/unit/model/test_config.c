@@ -101,12 +101,12 @@ static void skips_a_byte_order_mark(void **state)
 {
     (void)state;
     struct error err = {0};
-    char *dir = files_directory(), *path = files_write(dir, "c.json", "\xef\xbb\xbf{\"a\":1}", 10);
+    char *dir = scratch_directory(), *path = scratch_write(dir, "c.json", "\xef\xbb\xbf{\"a\":1}", 10);
     json_t *value = json_object_read(path, &limits, &err);
     assert_int_equal(json_integer_value(json_object_get(value, "a")), 1);
     json_decref(value);
     free(path);
-    files_remove(dir);
+    scratch_remove(dir);
 }
 
 int main(void)

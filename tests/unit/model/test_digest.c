@@ -15,7 +15,7 @@
 /* A model directory with one tensor "name" of two floats. */
 static char *make_model(const char *name, float first)
 {
-    char header[128], *dir = files_directory();
+    char header[128], *dir = scratch_directory();
     float values[2] = {first, 2};
     struct bytes file = {0};
     snprintf(
@@ -23,7 +23,7 @@ static char *make_model(const char *name, float first)
     bytes_number(&file, strlen(header), 8);
     bytes_text(&file, header);
     bytes_add(&file, values, sizeof values);
-    free(files_write(dir, "model.safetensors", file.data, file.len));
+    free(scratch_write(dir, "model.safetensors", file.data, file.len));
     bytes_free(&file);
     return dir;
 }
@@ -41,13 +41,13 @@ static void digest_of(const char *dir, const char *config_text, char hex[DIGEST_
 
 static int use_empty_cache(void **state)
 {
-    *state = files_directory();
+    *state = scratch_directory();
     return setenv("XDG_CACHE_HOME", *state, 1);
 }
 
 static int remove_cache(void **state)
 {
-    files_remove(*state);
+    scratch_remove(*state);
     return 0;
 }
 
@@ -66,10 +66,10 @@ static void depends_on_content_only(void **state)
     assert_string_not_equal(a, b);
     digest_of(valued, "{\"x\":1,\"y\":2}", b);
     assert_string_not_equal(a, b);
-    files_remove(one);
-    files_remove(same);
-    files_remove(named);
-    files_remove(valued);
+    scratch_remove(one);
+    scratch_remove(same);
+    scratch_remove(named);
+    scratch_remove(valued);
 }
 
 /* The one file of the digest cache, malloc'd path. */
@@ -109,7 +109,7 @@ static void is_read_from_the_cache_when_files_are_the_same(void **state)
     digest_of(model, "{}", second);
     assert_string_equal(first, second);
     free(path);
-    files_remove(model);
+    scratch_remove(model);
 }
 
 static void works_without_a_cache(void **state)
@@ -120,7 +120,7 @@ static void works_without_a_cache(void **state)
     setenv("XDG_CACHE_HOME", "/proc/nowhere", 1);
     digest_of(model, "{}", hex);
     assert_int_equal(strlen(hex), 64);
-    files_remove(model);
+    scratch_remove(model);
 }
 
 static void finds_values_that_are_not_finite(void **state)
@@ -135,7 +135,7 @@ static void finds_values_that_are_not_finite(void **state)
         assert_false(weights_check_finite(&weights, &err));
         expect_error(&err, ERROR_INVALID, "tensor layer.w (f32) is NaN or infinite at element 0");
         weights_free(&weights);
-        files_remove(model);
+        scratch_remove(model);
     }
 }
 

@@ -171,7 +171,7 @@ static void survives_every_truncation(void **state)
     (void)state;
     char *path = golden_path("gemma3.gguf");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     for (size_t cut = 0; cut < len; cut++) {
         struct bytes part = {0};
         bytes_add(&part, bytes, cut);
@@ -186,7 +186,7 @@ static void survives_every_damaged_byte(void **state)
     (void)state;
     char *path = golden_path("gemma3.gguf");
     size_t len;
-    uint8_t *golden = files_read(path, &len), *bytes = aligned_alloc(32, (len + 31) / 32 * 32);
+    uint8_t *golden = scratch_read(path, &len), *bytes = aligned_alloc(32, (len + 31) / 32 * 32);
     memcpy(bytes, golden, len);
     for (size_t at = 0; at < len; at++) {
         struct gguf *file = NULL;

@@ -38,14 +38,14 @@ static int set_up(void **state)
         unsetenv(unset[i]);
     for (size_t i = 0; i < WEIGHTS_BYTES; i++)
         weights[i] = (uint8_t)(i * 2654435761U >> 24);
-    cache = files_directory();
+    cache = scratch_directory();
     return setenv("HF_HOME", cache, 1);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    files_remove(cache);
+    scratch_remove(cache);
     return 0;
 }
 
@@ -77,7 +77,7 @@ static void expect_file(const char *dir, const char *name, const void *data, siz
     char path[1024];
     size_t got;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    uint8_t *bytes = files_read(path, &got);
+    uint8_t *bytes = scratch_read(path, &got);
     assert_int_equal(got, len);
     assert_memory_equal(bytes, data, len);
     free(bytes);
@@ -92,8 +92,8 @@ static bool exists(const char *dir, const char *name)
 
 static void empty_cache(void)
 {
-    files_remove(cache);
-    cache = files_directory();
+    scratch_remove(cache);
+    cache = scratch_directory();
     setenv("HF_HOME", cache, 1);
 }
 
@@ -188,7 +188,7 @@ static void fetches_shards_and_gguf_files(void **state)
     free(path);
     path = expect_fetched("hf://org/model/Q4/m.gguf");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     assert_int_equal(len, 3000);
     free(bytes);
     free(path);
@@ -242,14 +242,14 @@ static char *plant_incomplete(const void *data, size_t len)
     crypto_hash_sha256(hash, weights, WEIGHTS_BYTES);
     sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
     snprintf(name, sizeof name, "hub/models--org--model/blobs/%s.incomplete", hex);
-    return files_write(cache, name, data, len);
+    return scratch_write(cache, name, data, len);
 }
 
 static void continues_an_earlier_download(void **state)
 {
     (void)state;
     struct fake_hub hub = {.files = plain_files, .file_count = 5};
-    free(files_write(cache, "hub/x", "", 0));
+    free(scratch_write(cache, "hub/x", "", 0));
     char *incomplete = plant_incomplete(weights, 100000);
     fake_hub_start(&hub);
     char *path = expect_fetched("hf://org/model");
@@ -442,7 +442,7 @@ static void waits_for_another_process(void **state)
     struct error err;
     *strstr(holder.blob, ".incomplete") = '\0';
     assert_true(asprintf(&lock, "hub/.locks/models--org--model/%s.lock", strrchr(holder.blob, '/') + 1) > 0);
-    char *lock_path = files_write(cache, lock, "", 0);
+    char *lock_path = scratch_write(cache, lock, "", 0);
     holder.lock_fd = open(lock_path, O_RDWR | O_CLOEXEC);
     assert_int_equal(flock(holder.lock_fd, LOCK_EX), 0);
     const struct model_options options = {.progress = finish_as_other_process, .context = &holder};

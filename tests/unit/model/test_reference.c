@@ -81,9 +81,9 @@ static void allows_only_listed_directories(void **state)
 {
     (void)state;
     struct error err = {0};
-    char *dir = files_directory(), *allow = NULL, *link = NULL, *sibling = NULL;
-    char *inside = files_write(dir, "in/model/config.json", "{}", 2);
-    char *outside = files_write(dir, "inner/secret", "x", 1);
+    char *dir = scratch_directory(), *allow = NULL, *link = NULL, *sibling = NULL;
+    char *inside = scratch_write(dir, "in/model/config.json", "{}", 2);
+    char *outside = scratch_write(dir, "inner/secret", "x", 1);
     assert_true(asprintf(&allow, "/nowhere:%s/in", dir) > 0);
     assert_true(asprintf(&link, "%s/in/link", dir) > 0);
     assert_true(asprintf(&sibling, "%s/in/none", dir) > 0);
@@ -102,7 +102,7 @@ static void allows_only_listed_directories(void **state)
     free(sibling);
     free(inside);
     free(outside);
-    files_remove(dir);
+    scratch_remove(dir);
 }
 
 int main(void)

@@ -47,7 +47,7 @@ static void reads_what_the_reference_writes(void **state)
     struct error err = {0};
     char *path = golden_path("plain.safetensors");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     assert_true(safetensors_read(&weights, path, bytes, len, &err) && weights_finish(&weights, &err));
     expect_golden("plain.safetensors", weights.tensor_count, find, &weights);
     const struct tensor_view *tensor = weights_find(&weights, "embed.weight");
@@ -63,7 +63,7 @@ static void survives_every_truncation(void **state)
     (void)state;
     char *path = golden_path("plain.safetensors");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     for (size_t cut = 0; cut < len; cut++) {
         struct weights weights = {0};
         struct error err = {0};
@@ -191,7 +191,7 @@ static void write_shard(const char *dir, const char *file, const char *tensor)
     snprintf(
         header, sizeof header, "{\"%s\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", tensor);
     struct bytes bytes = file_of(header, 4);
-    free(files_write(dir, file, bytes.data, bytes.len));
+    free(scratch_write(dir, file, bytes.data, bytes.len));
     bytes_free(&bytes);
 }
 
@@ -200,10 +200,10 @@ static void read_sharded(const char *index, const char *expected)
 {
     struct weights weights = {0};
     struct error err = {0};
-    char *dir = files_directory();
+    char *dir = scratch_directory();
     write_shard(dir, "s1.safetensors", "a");
     write_shard(dir, "s2.safetensors", "b");
-    free(files_write(dir, "model.safetensors.index.json", index, strlen(index)));
+    free(scratch_write(dir, "model.safetensors.index.json", index, strlen(index)));
     bool ok = checkpoint_read(dir, &weights, &err);
     if (ok != (expected == NULL))
         fail_msg("%s: %s", index, ok ? "accepted" : err.message);
@@ -212,7 +212,7 @@ static void read_sharded(const char *index, const char *expected)
     else
         assert_non_null(strstr(err.message, expected));
     weights_free(&weights);
-    files_remove(dir);
+    scratch_remove(dir);
 }
 
 static void reads_shards_and_checks_their_index(void **state)
@@ -233,14 +233,14 @@ static void says_when_there_are_no_weights(void **state)
     (void)state;
     struct weights weights = {0};
     struct error err = {0};
-    char *dir = files_directory();
+    char *dir = scratch_directory();
     assert_false(checkpoint_read(dir, &weights, &err));
     expect_error(&err, ERROR_NOT_FOUND, "has no weights");
-    free(files_write(dir, "model.safetensors", "", 0));
+    free(scratch_write(dir, "model.safetensors", "", 0));
     assert_false(checkpoint_read(dir, &weights, &err));
     expect_error(&err, ERROR_INVALID, "is empty");
     weights_free(&weights);
-    files_remove(dir);
+    scratch_remove(dir);
 }
 
 int main(void)

@@ -99,7 +99,7 @@ static void reads_what_torch_writes(void **state)
         struct error err = {0};
         char *path = golden_path(files[i]);
         size_t len;
-        uint8_t *bytes = files_read(path, &len);
+        uint8_t *bytes = scratch_read(path, &len);
         if (!torch_bin_read(&weights, path, bytes, len, &err) || !weights_finish(&weights, &err))
             fail_msg("%s", err.message);
         expect_golden(files[i], weights.tensor_count, find, &weights);
@@ -120,7 +120,7 @@ static void survives_every_truncation(void **state)
     (void)state;
     char *path = golden_path("plain.bin");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     for (size_t cut = 0; cut < len; cut++) {
         struct weights weights = {0};
         struct error err = {0};
@@ -141,7 +141,7 @@ static void survives_every_damaged_byte(void **state)
     (void)state;
     char *path = golden_path("plain.bin");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     for (size_t at = 0; at < len; at++) {
         for (int change = 0; change < 3; change++) {
             static const uint8_t flips[] = {0x01, 0x80, 0xff};
@@ -167,7 +167,7 @@ static void refuses_other_formats(void **state)
     struct error err = {0};
     char *path = golden_path("legacy.bin");
     size_t len;
-    uint8_t *bytes = files_read(path, &len);
+    uint8_t *bytes = scratch_read(path, &len);
     assert_false(torch_bin_read(&weights, "m", bytes, len, &err));
     expect_error(&err, ERROR_UNSUPPORTED, "before 1.6");
     const char *pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
