@@ -89,7 +89,7 @@ def test_postgres_down_while_running_is_a_503_and_no_hang(cluster):
     dataset = cluster.dataset(rows(3))
     cluster.postgres.kill()
     answer = cluster.post("/experiments/", {"name": "n", "description": "", "model": "sim://", "dataset": dataset, "max_samples": -1})
-    assert answer.status_code == 503 and "ostgres" in answer.json()["detail"]
+    assert answer.status_code == 503 and "database" in answer.json()["detail"]
     cluster.postgres.start()
     wait_for("the coordinator to be back", lambda: cluster.session.get(cluster.url + "/readyz", timeout=10).status_code == 200)
     assert cluster.wait_done(cluster.submit(dataset, "sim://"))["status"] == "succeeded"

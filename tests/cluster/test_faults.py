@@ -101,7 +101,7 @@ def test_sigterm_stops_the_coordinator_cleanly_and_a_new_one_goes_on(cluster, un
 def test_cancel_stops_an_experiment_and_keeps_its_results(cluster):
     id = cluster.submit(cluster.dataset(rows(SAMPLES)), "sim://?seconds=0.5")
     wait_for("the first results", lambda: cluster.done_samples(id) > 0)
-    assert cluster.post(f"/experiments/{id}/cancel").status_code == 200
+    assert cluster.post(f"/experiments/{id}/cancel").status_code == 202
     experiment = cluster.wait_done(id, patience_s=10)
     assert experiment["status"] == "failed"
     assert "cancel" in experiment["message"].lower()
