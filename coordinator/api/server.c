@@ -331,8 +331,14 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
 static void request_log(const struct request *r, double seconds)
 {
-    bool quiet = r->status < 400 && (strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0);
-    enum log_level level = r->status >= 500 ? LOG_LEVEL_ERROR : quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    bool asks = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+    bool ours = r->status >= 500 && r->status != MHD_HTTP_NOT_IMPLEMENTED &&
+                r->status != MHD_HTTP_SERVICE_UNAVAILABLE;
+    bool probe =
+        r->route && strcmp(r->route->tag, "health") == 0; /* asked every second; not ready is no event */
+    enum log_level level = ours                                 ? LOG_LEVEL_ERROR
+                           : asks && (probe || r->status < 400) ? LOG_LEVEL_DEBUG
+                                                                : LOG_LEVEL_INFO;
     log_write(level, "request", "method", r->method, "path", r->path, "status", LOG_INT(r->status), "seconds",
         LOG_FLOAT(seconds), "request_id", r->id, "actor", r->actor[0] ? r->actor : "-", (char *)0);
 }

@@ -46,6 +46,13 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Equal values have an interval of no width, although sums taken in different ways differ in their last bits.
+ */
+static double snapped(double bound, double mean)
+{
+    return fabs(bound - mean) <= 1e-14 * (1 + fabs(mean)) ? mean : bound;
+}
+
 static double percentile(const double *sorted, size_t count, double q)
 {
     double position = q * (double)(count - 1);
@@ -99,8 +106,8 @@ bool statistics_mean_interval(const double *values, size_t count, struct statist
     if (!means)
         return false;
     qsort(means, resamples, sizeof(*means), ascending);
-    out->low = percentile(means, resamples, 0.025);
-    out->high = percentile(means, resamples, 0.975);
+    out->low = snapped(percentile(means, resamples, 0.025), out->mean);
+    out->high = snapped(percentile(means, resamples, 0.975), out->mean);
     free(means);
     return true;
 }
@@ -138,8 +145,8 @@ bool statistics_paired(const double *differences, size_t count, struct statistic
         as_far += fabs(means[r] - mean) >= limit;
     out->p = (double)as_far / (double)(resamples + 1);
     qsort(means, resamples, sizeof(*means), ascending);
-    out->difference.low = percentile(means, resamples, 0.025);
-    out->difference.high = percentile(means, resamples, 0.975);
+    out->difference.low = snapped(percentile(means, resamples, 0.025), mean);
+    out->difference.high = snapped(percentile(means, resamples, 0.975), mean);
     free(means);
     return true;
 }
