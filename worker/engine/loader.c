@@ -25,7 +25,7 @@ void loader_fail(struct loader *l, enum error_code code, const char *format, ...
 static void fail_with_error(struct loader *l, const char *name)
 {
     l->failed = true;
-    error_context(l->err, "%s: tensor %s", model_reference(l->model), name);
+    error_context(l->err, "%s: tensor %s: ", model_reference(l->model), name);
 }
 
 static bool own(struct loader *l, int kind, void *pointer)

@@ -309,7 +309,7 @@ static bool apply_file(
         for (const char *const *k = keep; k && *k; k++)
             kept |= strcmp(*k, name) == 0;
         if (setting && !kept && !json_is_null(value) && !read_setting(setting, value, out, err))
-            return error_context(err, "generation settings of the model");
+            return error_context(err, "generation settings of the model: ");
         for (size_t i = 0; !setting && i < UNSUPPORTED_COUNT; i++)
             if (strcmp(unsupported[i].name, name) == 0 && !is_neutral(value, unsupported[i].neutral))
                 log_warn("the model asks for a generation setting that is not implemented", "name", name);

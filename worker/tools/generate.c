@@ -187,7 +187,7 @@ static bool apply_set(struct generation_settings *settings, const char *text, st
         value = json_string(equals + 1);
     bool fine = value && engine_settings_set(settings, name, value, err);
     json_decref(value);
-    return fine || error_context(err, "--set");
+    return fine || error_context(err, "--set: ");
 }
 
 static bool read_settings(

@@ -27,7 +27,7 @@ void lines_close(struct lines *l)
 
 bool lines_error(const struct lines *l, struct error *err)
 {
-    return error_context(err, "%s:%zu", l->name, l->number);
+    return error_context(err, "%s:%zu: ", l->name, l->number);
 }
 
 char *lines_next(struct lines *l, struct error *err)

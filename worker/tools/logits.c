@@ -189,7 +189,7 @@ static bool run(const struct config *config, bool *usage_error, struct error *er
         fine = layers_of(&subject) ? write_states(&subject, item, out, err)
                                    : write_logits(&subject, item, out, err);
         if (!fine)
-            error_context(err, "sample \"%.80s\"", item->id);
+            error_context(err, "sample \"%.80s\": ", item->id);
     }
     if (!output_close(out, path, fine ? err : NULL))
         fine = false;
