@@ -7,11 +7,36 @@
 #include "common/alloc.h"
 #include "coordinator/scheduler/state.h"
 
+/* A sample that was in a failed task and is now leased alone. When it kills its worker, whatever else runs
+ * there dies with it and would be blamed as well: so a suspect has a worker to itself. */
+static bool is_suspect(struct retry retry)
+{
+    return retry.limit == 1;
+}
+
+static bool worker_busy(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->device_count; i++)
+        if (worker->devices[i].tasks)
+            return true;
+    return false;
+}
+
+static bool worker_holds_suspect(const struct worker *worker)
+{
+    for (const struct task *task = worker->tasks; task; task = task->worker_next)
+        if (task->device && is_suspect(task->retry))
+            return true;
+    return false;
+}
+
 static size_t find_free_devices(struct scheduler *scheduler)
 {
     size_t count = 0;
     for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
-        for (size_t i = 0; !worker->draining && i < worker->device_count; i++) {
+        if (worker->draining || worker_holds_suspect(worker))
+            continue;
+        for (size_t i = 0; i < worker->device_count; i++) {
             struct device *device = &worker->devices[i];
             if (device->tasks >= device->slots)
                 continue;
@@ -43,7 +68,8 @@ static bool can_run(const struct device *device, const struct job *job)
 }
 
 /* What giving this device's slot to this job costs, in seconds of share; the least is chosen. */
-static double cost(const struct scheduler *scheduler, const struct job *job, const struct device *device)
+static double cost(
+    const struct scheduler *scheduler, const struct job *job, const struct device *device, bool suspect)
 {
     double switch_cost = scheduler->options.switch_cost_ms / 1000.0;
     double sum = job->pass;
@@ -51,6 +77,8 @@ static double cost(const struct scheduler *scheduler, const struct job *job, con
         sum += switch_cost;
     if (job->avoid[0] && strcmp(job->avoid, device->worker->id) == 0)
         sum += switch_cost;
+    if (suspect && worker_busy(device->worker))
+        sum += switch_cost; /* it would have to be waited for */
     /* Between equals, the emptier device: a millionth of a second is below every real difference. */
     return sum + 1e-6 * (double)device->tasks / device->slots;
 }
@@ -66,15 +94,17 @@ static struct job *choose(
         struct job *job = scheduler->order[i];
         if (best && (best->interactive != job->interactive || job->pass >= best_cost))
             break;
-        if (first_ready(job, now_ms) == job->remaining.count)
+        size_t ready = first_ready(job, now_ms);
+        if (ready == job->remaining.count || job->reserved_run == scheduler->run)
             continue;
+        bool suspect = is_suspect(job->remaining.items[ready].retry);
         bool fits = false;
         for (size_t j = 0; j < free_count; j++) {
             const struct device *device = scheduler->free_devices[j];
             if (!can_run(device, job))
                 continue;
             fits = true;
-            double price = cost(scheduler, job, device);
+            double price = cost(scheduler, job, device, suspect);
             if (price < best_cost) {
                 best = job;
                 best_cost = price;
@@ -201,14 +231,31 @@ static void assign(struct scheduler *scheduler, const struct task *task, size_t 
     scheduler->decisions.assign(scheduler->decisions.context, &assignment);
 }
 
+static size_t without_worker(struct scheduler *scheduler, size_t free_count, const struct worker *worker)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < free_count; i++)
+        if (scheduler->free_devices[i]->worker != worker)
+            scheduler->free_devices[kept++] = scheduler->free_devices[i];
+    return kept;
+}
+
 void dispatch(struct scheduler *scheduler, uint64_t now_ms)
 {
+    scheduler->run++;
     size_t free_count = scheduler->order_count ? find_free_devices(scheduler) : 0;
     uint64_t slots = free_count ? slots_of_all(scheduler) : 0;
     size_t chosen = 0;
     struct job *job = NULL;
     while (free_count && (job = choose(scheduler, free_count, now_ms, &chosen))) {
         struct device *device = scheduler->free_devices[chosen];
+        bool suspect = is_suspect(job->remaining.items[first_ready(job, now_ms)].retry);
+        if (suspect && worker_busy(device->worker)) {
+            /* Held free until what it runs has ended; the job waits for it. */
+            job->reserved_run = scheduler->run;
+            free_count = without_worker(scheduler, free_count, device->worker);
+            continue;
+        }
         size_t range_count = carve(scheduler, job, task_size(scheduler, job, device, slots), now_ms);
         struct task *task = lease(scheduler, job, device, range_count, now_ms);
         charge(scheduler, job, task);
@@ -218,7 +265,9 @@ void dispatch(struct scheduler *scheduler, uint64_t now_ms)
             scheduler->decisions.job_started(scheduler->decisions.context, job->id);
         }
         assign(scheduler, task, range_count);
-        if (device->tasks >= device->slots)
+        if (suspect)
+            free_count = without_worker(scheduler, free_count, device->worker);
+        else if (device->tasks >= device->slots)
             scheduler->free_devices[chosen] = scheduler->free_devices[--free_count];
     }
 }

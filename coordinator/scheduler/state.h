@@ -97,6 +97,7 @@ struct job {
     struct rate rate;
     uint32_t outages;
     uint64_t outage_ms, not_before_ms;
+    uint64_t reserved_run;          /* the run in which a worker was held free for a suspect of it */
     char avoid[SCHEDULER_ID_BYTES]; /* the worker of the last outage */
     struct error trouble;           /* the last failure, for `waiting` */
 };
@@ -123,6 +124,7 @@ struct scheduler {
     uint64_t attempt_next, serial_next;
     double reached[2]; /* the furthest pass that was served, by class */
     uint64_t checked_ms;
+    uint64_t run; /* counts dispatch() */
     bool paused, running;
     struct decision *queue;
     size_t queue_count, queue_capacity;

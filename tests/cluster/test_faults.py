@@ -110,6 +110,8 @@ def test_cancel_stops_an_experiment_and_keeps_its_results(cluster):
 
 
 def test_a_sample_that_kills_its_worker_is_isolated_and_recorded(cluster):
+    cluster.coordinator.terminate()
+    cluster.start_coordinator("--lease-ms", "2000")  # a death is noticed when the lease ends, and this one dies often
     id = cluster.submit(cluster.dataset(rows(40)), "sim://?poison=17")
 
     def keep_workers():
