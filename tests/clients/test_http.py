@@ -157,8 +157,10 @@ def test_workers_are_drained_and_resumed(cluster):
 
 
 def test_tokens_guard_by_role():
-    guarded = clusters.Cluster(workers=0, coordinator_arguments=("--auth", "on", "--cors-origins", "https://page.example"))
+    guarded = clusters.Cluster(start=False)
     try:
+        guarded.postgres.start()
+        guarded.start_coordinator("--auth", "on", "--cors-origins", "https://page.example")
         admin = (guarded.folder / "data/admin.token").read_text().strip()
         as_ = lambda token: {"Authorization": f"Bearer {token}"}
         assert guarded.get("/health").status_code == 200
