@@ -25,16 +25,20 @@ enum {
     ATTENTION_BLOCK_PAGES = 4, /* pages between two corrections of the running maximum */
 };
 
-/* One tile of activations times weights': c[m][n] = sum over k of a[m][k] b[n][k]. */
+/* Four outputs of some panels of activations: c[m][n] = sum over k of a[m][k] b[n][k]. */
 struct gemm_tile {
-    const void *a;                    /* packed: for each step, `rows` vectors (of 8 floats, or 16 int16) */
+    const void
+        *a; /* panels of GEMM_TILE_ROWS rows; for each step a vector a row (of 8 floats, or 16 int16) */
+    size_t a_stride;          /* elements from a panel to the next */
+    size_t panels, last_rows; /* the last panel's rows may be fewer */
+    size_t last_back;         /* elements it then begins earlier, as its steps before these were shorter */
     const void *b[GEMM_TILE_OUTPUTS]; /* weight rows, vectors of the same length */
     size_t b_step; /* elements of b from one step to the next: a vector, or four when packed */
-    size_t rows, steps;
+    size_t steps;
     float *c;
     size_t c_stride;
     bool accumulate;      /* add to c instead of writing it */
-    const char *prefetch; /* memory wanted next; NULL: none */
+    const char *prefetch; /* memory wanted next; NULL: none. Only for weights that are not packed */
     size_t prefetch_step; /* bytes a step */
 };
 

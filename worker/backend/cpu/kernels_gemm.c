@@ -15,67 +15,85 @@ void KERNEL(gemm_i16)(const struct gemm_tile *tile);
 void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
 float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
 
-INLINE void tile_f32(const struct gemm_tile *tile, size_t rows, size_t b_step, size_t prefetching)
+/* Sums are single variables: the compiler would keep an array of them in memory. */
+#define ROW_SUMS(m, zero) s##m##0 = zero, s##m##1 = zero, s##m##2 = zero, s##m##3 = zero
+
+#define OUTPUT_ADD(n)                                                                                        \
+    do {                                                                                                     \
+        f8 w = f8_load(b##n);                                                                                \
+        s0##n += x0 * w;                                                                                     \
+        if (rows > 1)                                                                                        \
+            s1##n += x1 * w;                                                                                 \
+        if (rows > 2)                                                                                        \
+            s2##n += x2 * w;                                                                                 \
+        b##n += b_step;                                                                                      \
+    } while (0)
+
+INLINE void put_f32(float *c, bool accumulate, f8 s0, f8 s1, f8 s2, f8 s3)
 {
-    const float *a = tile->a;
+    f4 total = f8_sum4(s0, s1, s2, s3);
+    if (accumulate)
+        total += *(f4_any *)c;
+    *(f4_any *)c = total;
+}
+
+INLINE void panel_f32(const struct gemm_tile *tile, const float *a, float *c, const char *next, size_t rows,
+    size_t b_step, size_t prefetching)
+{
     const float *b0 = tile->b[0], *b1 = tile->b[1], *b2 = tile->b[2], *b3 = tile->b[3];
-    const char *next = tile->prefetch;
-    f8 sums[GEMM_TILE_ROWS][GEMM_TILE_OUTPUTS];
-    for (size_t m = 0; m < rows; m++)
-        for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++)
-            sums[m][n] = f8_set(0.0F);
+    const f8 zero = f8_set(0.0F);
+    f8 ROW_SUMS(0, zero), ROW_SUMS(1, zero), ROW_SUMS(2, zero);
     for (size_t step = tile->steps; step > 0; step--) {
-        const float *w[4] = {b0, b1, b2, b3};
-        f8 x[GEMM_TILE_ROWS];
-#pragma GCC unroll 3
-        for (size_t m = 0; m < rows; m++)
-            x[m] = f8_load(a + m * LANES);
-#pragma GCC unroll 4
-        for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++) {
-            f8 value = f8_load(w[n]);
-#pragma GCC unroll 3
-            for (size_t m = 0; m < rows; m++)
-                sums[m][n] += x[m] * value;
-        }
+        f8 x0 = f8_load(a), x1 = rows > 1 ? f8_load(a + LANES) : zero,
+           x2 = rows > 2 ? f8_load(a + 2 * LANES) : zero;
+        OUTPUT_ADD(0);
+        OUTPUT_ADD(1);
+        OUTPUT_ADD(2);
+        OUTPUT_ADD(3);
         a += rows * LANES;
-        b0 += b_step;
-        b1 += b_step;
-        b2 += b_step;
-        b3 += b_step;
         if (prefetching) {
             __builtin_prefetch(next, 0, 2);
             next += tile->prefetch_step;
         }
     }
-    float *c = tile->c;
-    for (size_t m = 0; m < rows; m++, c += tile->c_stride) {
-        f4 total = f8_sum4(sums[m][0], sums[m][1], sums[m][2], sums[m][3]);
-        if (tile->accumulate)
-            total += *(f4_any *)c;
-        *(f4_any *)c = total;
-    }
+    put_f32(c, tile->accumulate, s00, s01, s02, s03);
+    if (rows > 1)
+        put_f32(c + tile->c_stride, tile->accumulate, s10, s11, s12, s13);
+    if (rows > 2)
+        put_f32(c + 2 * tile->c_stride, tile->accumulate, s20, s21, s22, s23);
 }
 
-INLINE void tile_f32_rows(const struct gemm_tile *tile, size_t b_step, size_t prefetching)
+INLINE void panels_f32(const struct gemm_tile *tile, size_t b_step, size_t prefetching)
 {
-    if (tile->rows == 3)
-        tile_f32(tile, 3, b_step, prefetching);
-    else if (tile->rows == 2)
-        tile_f32(tile, 2, b_step, prefetching);
-    else
-        tile_f32(tile, 1, b_step, prefetching);
+    const float *a = tile->a;
+    float *c = tile->c;
+    const char *next = tile->prefetch;
+    size_t whole = tile->last_rows == GEMM_TILE_ROWS ? tile->panels : tile->panels - 1;
+    for (size_t panel = 0; panel < whole; panel++) {
+        panel_f32(tile, a, c, next, 3, b_step, prefetching);
+        a += tile->a_stride;
+        c += GEMM_TILE_ROWS * tile->c_stride;
+        if (prefetching)
+            next += tile->steps * tile->prefetch_step;
+    }
+    a -= whole < tile->panels ? tile->last_back : 0;
+    if (tile->last_rows == 2)
+        panel_f32(tile, a, c, next, 2, b_step, prefetching);
+    else if (tile->last_rows == 1)
+        panel_f32(tile, a, c, next, 1, b_step, prefetching);
 }
 
 /* c always has room for four outputs a row. */
 void KERNEL(gemm_f32)(const struct gemm_tile *tile)
 {
     if (tile->b_step != LANES)
-        tile_f32_rows(tile, GEMM_TILE_OUTPUTS * LANES, 0);
+        panels_f32(tile, (size_t)GEMM_TILE_OUTPUTS * LANES, 0);
     else if (tile->prefetch)
-        tile_f32_rows(tile, LANES, 1);
+        panels_f32(tile, LANES, 1);
     else
-        tile_f32_rows(tile, LANES, 0);
+        panels_f32(tile, LANES, 0);
 }
+#undef OUTPUT_ADD
 
 #ifdef __AVX2__
 /* In assembly, because the compiler keeps half of the 12 sums on the stack otherwise. */
@@ -97,8 +115,6 @@ INLINE void put_i16(int32_t *c, bool accumulate, __m256i s0, __m256i s1, __m256i
     _mm_storeu_si128((__m128i *)c, total);
 }
 
-/* Sums are single variables: an array of them would be kept in memory. */
-#define ROW_SUMS(m) __m256i s##m##0 = zero, s##m##1 = zero, s##m##2 = zero, s##m##3 = zero
 #define ROW_ADD(m, n) s##m##n = multiply_add_pairs(s##m##n, w, a + (m)*INT_LANES)
 #define OUTPUT_ADD(n)                                                                                        \
     do {                                                                                                     \
@@ -110,13 +126,11 @@ INLINE void put_i16(int32_t *c, bool accumulate, __m256i s0, __m256i s1, __m256i
             ROW_ADD(2, n);                                                                                   \
     } while (0)
 
-INLINE void tile_i16(const struct gemm_tile *tile, size_t rows)
+INLINE void panel_i16(const struct gemm_tile *tile, const int16_t *a, int32_t *c, size_t rows)
 {
-    const int16_t *a = tile->a, *b = tile->b[0];
+    const int16_t *b = tile->b[0];
     const __m256i zero = _mm256_setzero_si256();
-    ROW_SUMS(0);
-    ROW_SUMS(1);
-    ROW_SUMS(2);
+    __m256i ROW_SUMS(0, zero), ROW_SUMS(1, zero), ROW_SUMS(2, zero);
     for (size_t step = tile->steps; step > 0; step--) {
         OUTPUT_ADD(0);
         OUTPUT_ADD(1);
@@ -125,7 +139,6 @@ INLINE void tile_i16(const struct gemm_tile *tile, size_t rows)
         a += rows * INT_LANES;
         b += GEMM_TILE_OUTPUTS * INT_LANES;
     }
-    int32_t *c = (int32_t *)tile->c;
     put_i16(c, tile->accumulate, s00, s01, s02, s03);
     if (rows > 1)
         put_i16(c + tile->c_stride, tile->accumulate, s10, s11, s12, s13);
@@ -133,12 +146,11 @@ INLINE void tile_i16(const struct gemm_tile *tile, size_t rows)
         put_i16(c + 2 * tile->c_stride, tile->accumulate, s20, s21, s22, s23);
 }
 #else
-INLINE void tile_i16(const struct gemm_tile *tile, size_t rows)
+INLINE void panel_i16(const struct gemm_tile *tile, const int16_t *panel, int32_t *c, size_t rows)
 {
-    int32_t *c = (int32_t *)tile->c;
     for (size_t m = 0; m < rows; m++)
         for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++) {
-            const int16_t *a = (const int16_t *)tile->a + m * INT_LANES;
+            const int16_t *a = panel + m * INT_LANES;
             const int16_t *b = (const int16_t *)tile->b[0] + n * INT_LANES;
             int32_t sum = tile->accumulate ? c[m * tile->c_stride + n] : 0;
             for (size_t step = 0; step < tile->steps; step++) {
@@ -155,12 +167,19 @@ INLINE void tile_i16(const struct gemm_tile *tile, size_t rows)
 /* b is packed always. */
 void KERNEL(gemm_i16)(const struct gemm_tile *tile)
 {
-    if (tile->rows == 3)
-        tile_i16(tile, 3);
-    else if (tile->rows == 2)
-        tile_i16(tile, 2);
-    else
-        tile_i16(tile, 1);
+    const int16_t *a = tile->a;
+    int32_t *c = (int32_t *)tile->c;
+    size_t whole = tile->last_rows == GEMM_TILE_ROWS ? tile->panels : tile->panels - 1;
+    for (size_t panel = 0; panel < whole; panel++) {
+        panel_i16(tile, a, c, 3);
+        a += tile->a_stride;
+        c += GEMM_TILE_ROWS * tile->c_stride;
+    }
+    a -= whole < tile->panels ? tile->last_back : 0;
+    if (tile->last_rows == 2)
+        panel_i16(tile, a, c, 2);
+    else if (tile->last_rows == 1)
+        panel_i16(tile, a, c, 1);
 }
 
 void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step)

@@ -120,17 +120,22 @@ static struct k_block k_block_at(const struct linear_job *job, const struct weig
     };
 }
 
-/* The tile of one panel; its weights are the caller's to set. */
-static struct gemm_tile tile_of(
-    const struct linear_job *job, const struct product *p, const struct k_block *block, size_t panel)
+/* The tile of `panels` panels; its weights are the caller's to set. */
+static struct gemm_tile tile_of(const struct linear_job *job, const struct product *p,
+    const struct k_block *block, size_t panel, size_t panels)
 {
-    size_t rows = panel_rows(job, p->first_panel + panel);
     size_t first = (p->first_panel + panel) * GEMM_TILE_ROWS;
-    size_t start = first * round_up(job->k, block->lanes) + block->first * rows;
+    size_t k = block->ints ? round_up(job->k, INT_LANES) : round_up(job->k, LANES);
+    /* a last panel of fewer rows begins a block of k earlier than a whole one would */
+    size_t last_rows = panel_rows(job, p->first_panel + panel + panels - 1);
+    size_t start = first * k + block->first * (panels == 1 ? last_rows : GEMM_TILE_ROWS);
     return (struct gemm_tile){
         .a = block->ints ? (const void *)(job->a_int + start) : (const void *)(job->a + start),
+        .a_stride = GEMM_TILE_ROWS * k,
+        .panels = panels,
+        .last_rows = last_rows,
+        .last_back = panels == 1 ? 0 : block->first * (GEMM_TILE_ROWS - last_rows),
         .b_step = GEMM_TILE_OUTPUTS * block->lanes,
-        .rows = rows,
         .steps = (block->length + block->lanes - 1) / block->lanes,
         .c = p->c + panel * GEMM_TILE_ROWS * C_STRIDE,
         .c_stride = C_STRIDE,
@@ -166,13 +171,11 @@ static void multiply_many(const struct linear_job *job, const struct product *p)
                 p->packed + q * quad_floats);
         for (size_t group = 0; group < p->panels; group += GROUP_PANELS) {
             size_t end = smaller(group + GROUP_PANELS, p->panels);
-            for (size_t q = 0; q < quads; q++)
-                for (size_t panel = group; panel < end; panel++) {
-                    struct gemm_tile tile = tile_of(job, p, &block, panel);
-                    tile.c += q * GEMM_TILE_OUTPUTS;
-                    point_at_quad(&tile, p->packed + q * quad_floats, block.ints);
-                    run_tile(job, &block, &tile);
-                }
+            struct gemm_tile tile = tile_of(job, p, &block, group, end - group);
+            for (size_t q = 0; q < quads; q++, tile.c += GEMM_TILE_OUTPUTS) {
+                point_at_quad(&tile, p->packed + q * quad_floats, block.ints);
+                run_tile(job, &block, &tile);
+            }
         }
     }
 }
@@ -201,20 +204,18 @@ static void multiply_few(const struct linear_job *job, const struct product *p)
             block = k_block_at(job, part, k);
             if (!direct)
                 pack_quad(job, part, p->first + n, count, k, block.length, p->packed);
-            for (size_t panel = 0; panel < p->panels; panel++) {
-                struct gemm_tile tile = tile_of(job, p, &block, panel);
-                tile.c += n;
-                point_at_quad(&tile, p->packed, block.ints);
-                if (direct) {
-                    for (size_t i = 0; i < GEMM_TILE_OUTPUTS; i++)
-                        tile.b[i] = rows + smaller(i, count - 1) * part->row_bytes + k * sizeof(float);
-                    tile.b_step = LANES;
-                    tile.prefetch = next;
-                    tile.prefetch_step = prefetch_step;
-                    next += tile.steps * prefetch_step;
-                }
-                run_tile(job, &block, &tile);
+            struct gemm_tile tile = tile_of(job, p, &block, 0, p->panels);
+            tile.c += n;
+            point_at_quad(&tile, p->packed, block.ints);
+            if (direct) {
+                for (size_t i = 0; i < GEMM_TILE_OUTPUTS; i++)
+                    tile.b[i] = rows + smaller(i, count - 1) * part->row_bytes + k * sizeof(float);
+                tile.b_step = LANES;
+                tile.prefetch = next;
+                tile.prefetch_step = prefetch_step;
+                next += tile.steps * p->panels * prefetch_step;
             }
+            run_tile(job, &block, &tile);
         }
     }
 }
