@@ -58,7 +58,8 @@ struct request {
     unsigned status;
     struct stream stream;
     bool authorising; /* the store is looking for the caller's token */
-    bool dispatched;  /* the handler was called and owes (or gave) an answer */
+    bool headers_again;
+    bool dispatched; /* the handler was called and owes (or gave) an answer */
     bool suspended;
     bool woken;                      /* request_wake() came while stream.read() was running */
     bool stream_open;                /* stream.close is still to be called */

@@ -313,8 +313,13 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         r = request_new(context, connection, url, method);
         *slot = r;
         request_begin(r);
+        r->headers_again = r->authorising;
         if (r->authorising)
             request_suspend(r);
+        return answer_early(r) ? request_send(r) : MHD_YES;
+    }
+    if (r->headers_again) { /* the call in which it was suspended is made once more before any body comes */
+        r->headers_again = false;
         return answer_early(r) ? request_send(r) : MHD_YES;
     }
     if (*upload_size > 0) {
