@@ -118,7 +118,8 @@ static void test_batch_independence(void **state)
     struct backend *b = open_backend(3);
     random_seed(2);
     enum { ROWS = 450, OUT = 77 };
-    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_Q4_K, DTYPE_Q8_0};
+    static const enum dtype dtypes[] = {
+        DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_Q4_K, DTYPE_Q4_0, DTYPE_Q5_0, DTYPE_Q8_0};
     for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
         size_t k = dtypes[d] >= DTYPE_Q4_0 ? 768 : 531;
         float *x = random_floats(ROWS * k), *w = random_floats(OUT * k);

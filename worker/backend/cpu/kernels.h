@@ -71,6 +71,9 @@ struct kernels {
      * is filled up with zeros. `first` is a multiple of GEMM_K_BLOCK. Indexed by enum dtype; NULL: no such.
      */
     void (*decode[DTYPE_Q6_K + 1])(const void *row, size_t first, size_t count, float *out, size_t step);
+    /* out[0..4) = one row of activations times four of weights, all of k, in gemm_f32's order but without
+     * storing decoded weights. NULL: decode and multiply. */
+    void (*dot[DTYPE_Q6_K + 1])(const void *const *rows, size_t count, const float *x, float *out);
     /* Rounds a row to int16 in [-levels, levels]; fills up to a multiple of 16 with zeros, vector i at out +
      * i * step. Returns the scale. */
     float (*quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);

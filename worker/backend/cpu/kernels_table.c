@@ -32,6 +32,12 @@ DECODER(q4_k);
 DECODER(q5_k);
 DECODER(q6_k);
 
+#define DOT(format)                                                                                          \
+    void KERNEL(dot_##format)(const void *const *rows, size_t count, const float *x, float *out)
+DOT(q4_0);
+DOT(q5_0);
+DOT(q8_0);
+
 const struct kernels KERNEL(kernels) = {
     .name = KERNEL_TEXT(KERNEL_SET),
     .gemm_f32 = KERNEL(gemm_f32),
@@ -49,6 +55,12 @@ const struct kernels KERNEL(kernels) = {
             [DTYPE_Q4_K] = KERNEL(decode_q4_k),
             [DTYPE_Q5_K] = KERNEL(decode_q5_k),
             [DTYPE_Q6_K] = KERNEL(decode_q6_k),
+        },
+    .dot =
+        {
+            [DTYPE_Q4_0] = KERNEL(dot_q4_0),
+            [DTYPE_Q5_0] = KERNEL(dot_q5_0),
+            [DTYPE_Q8_0] = KERNEL(dot_q8_0),
         },
     .quantize_row = KERNEL(quantize_row),
     .activate = KERNEL(activate),

@@ -186,6 +186,22 @@ static void prefetch_rows(const uint8_t *from, size_t bytes)
         __builtin_prefetch(from + i, 0, 2);
 }
 
+/* One row of activations, weights decoded in registers. */
+static void multiply_one(const struct linear_job *job, const struct product *p)
+{
+    const struct weight_part *part = p->part;
+    size_t quad_bytes = GEMM_TILE_OUTPUTS * part->row_bytes;
+    for (size_t n = 0; n < p->count; n += GEMM_TILE_OUTPUTS) {
+        size_t count = smaller(GEMM_TILE_OUTPUTS, p->count - n);
+        const uint8_t *first = part->data + (p->first + n) * part->row_bytes;
+        const void *rows[GEMM_TILE_OUTPUTS];
+        for (size_t i = 0; i < GEMM_TILE_OUTPUTS; i++)
+            rows[i] = first + smaller(i, count - 1) * part->row_bytes;
+        prefetch_rows(first + quad_bytes, quad_bytes);
+        job->cpu->kernels->dot[part->dtype](rows, job->k, job->a, p->c + n);
+    }
+}
+
 static void multiply_few(const struct linear_job *job, const struct product *p)
 {
     const struct weight_part *part = p->part;
@@ -237,7 +253,9 @@ static void scale_products(const struct linear_job *job, const struct product *p
 
 static void multiply(const struct linear_job *job, const struct product *p, size_t rows)
 {
-    if (job->rows <= FEW_ROWS)
+    if (job->rows == 1 && job->cpu->kernels->dot[p->part->dtype])
+        multiply_one(job, p);
+    else if (job->rows <= FEW_ROWS)
         multiply_few(job, p);
     else
         multiply_many(job, p);
