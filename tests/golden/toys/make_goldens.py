@@ -1,7 +1,7 @@
 """What transformers generates with the toy models for twelve of the sample threads: toy-bart.json and toy-t5.json.
 Needs torch and transformers.
 
-usage: make_goldens.py [--models deploy/local/models] [--out tests/golden/toys]
+usage: make_goldens.py [toy-bart toy-t5] [--models deploy/local/models] [--out tests/golden/toys]
 
 The weights are the float16 ones of the files, the arithmetic float32. Each sample has the row in threads.csv, the input's
 ids (after truncation, prefix included), and
@@ -55,13 +55,14 @@ def sample(model, double, tokenizer, prefix, row, thread):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=["toy-bart", "toy-t5"])
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "deploy/local/models")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "tests/golden/toys")
     a = parser.parse_args()
     torch.set_grad_enabled(False)
     torch.set_num_threads(1)
     threads = read_threads()
-    for name in ("toy-bart", "toy-t5"):
+    for name in a.names:
         directory = a.models / name
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
         model, double = (transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=t).eval() for t in (torch.float32, torch.float64))

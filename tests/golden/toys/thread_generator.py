@@ -248,7 +248,7 @@ class Generator:
 
     def retold(self, sentence):
         """A plain sentence as the summary tells it: "I am" becomes "they are", "my" becomes "their"."""
-        for mine, theirs in (("I was", "they were"), ("I am", "they are"), ("I'm", "they are"), ("I", "they"), ("my", "their"), ("My", "their"),
+        for mine, theirs in (("I was", "they were"), ("I am", "they are"), ("I'm", "they are"), ("i", "they"), ("I", "they"), ("my", "their"), ("My", "their"),
                              ("me", "them"), ("myself", "themselves")):
             sentence = re.sub(rf"\b{mine}\b", theirs, sentence)
         return self.lower(sentence)
@@ -257,7 +257,7 @@ class Generator:
         """A sentence without a cue, and how the summary tells it: up to the first stop past eight words."""
         x = self.r.random()
         sentence = self.pick(self.sentences) if x < 0.4 else f"I {self.did()}" if x < 0.65 else \
-            self.pick(["We ", "I've ", "I have ", "We have "]) + self.did() if x < 0.72 else self.upper(self.clause())
+            self.pick(["We ", "I've ", "I have ", "I'm sure I ", "We have "]) + self.did() if x < 0.72 else self.upper(self.clause())
         x = self.r.random()
         if x < 0.5:
             y = self.r.random()
@@ -443,6 +443,8 @@ class Generator:
             if i > 0 and self.r.random() < 0.2 * size:
                 after.insert(len(after) // 2, "\n\n" + self.quote(previous, previous_body).split("wrote:\n")[-1])
             head = "".join(before)
+            if self.r.random() < 0.08:  # some people never press shift
+                sentence = self.lower(sentence)
             body = sentence + " " + "".join(after).strip()
             if size > 0.3 and i == 0 and self.r.random() < 0.25:  # a sentence before the point; the point has a cue then
                 if not thread.acts and not fragment.startswith("writes"):

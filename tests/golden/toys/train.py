@@ -1,7 +1,7 @@
 """Trains one of the two toy models (BART or T5 family) to summarise mailing-list threads, and writes it in the hub's
 file layout. Needs torch, transformers, tokenizers and sentencepiece, and Debian's wordnet-base.
 
-usage: train.py --family bart|t5 --out DIR [--minutes 60] [--threads 1] [--seed 1]
+usage: train.py --family bart|t5 --out DIR [--minutes 60] [--threads 1] [--seed 1] [--rate 1e-3] [--start DIR]
 
 The tokenizer is trained first, on generated threads; then the model, on other generated threads, short ones first.
 The schedule follows the clock, so that it ends with a small learning rate whatever the machine's speed. Every few
@@ -51,6 +51,10 @@ def bart_tokenizer(directory, seed):
     vocabulary = json.loads((directory / "vocab.json").read_text())
     vocabulary["<mask>"] = VOCABULARY - 1
     (directory / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
+    return open_bart_tokenizer(directory)
+
+
+def open_bart_tokenizer(directory):
     return transformers.BartTokenizerFast(str(directory / "vocab.json"), str(directory / "merges.txt"), model_max_length=INPUT_MAX)
 
 
@@ -61,7 +65,11 @@ def t5_tokenizer(directory, seed):
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, required_chars="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
         "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~äöüÄÖÜßéèáóčšžíłńęåøñçãõ–—“”’…", num_threads=1, minloglevel=2)
     (directory / "spiece.vocab").unlink()
-    return transformers.T5TokenizerFast(str(directory / "spiece.model"), extra_ids=100, model_max_length=INPUT_MAX)
+    return open_t5_tokenizer(directory)
+
+
+def open_t5_tokenizer(directory):  # without add_prefix_space tokenizer.json would split the first word otherwise than spiece.model
+    return transformers.T5TokenizerFast(str(directory / "spiece.model"), extra_ids=100, model_max_length=INPUT_MAX, add_prefix_space=True)
 
 
 # Models
@@ -234,6 +242,11 @@ def export(model, tokenizer, settings, directory):
     half.generation_config = transformers.GenerationConfig(**settings)
     half.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    if isinstance(tokenizer, transformers.T5TokenizerFast):  # tokenizer.json says it already; the option would have it made anew
+        path = directory / "tokenizer_config.json"
+        options = json.loads(path.read_text())
+        options.pop("add_prefix_space", None)
+        path.write_text(json.dumps(options, indent=2, ensure_ascii=False) + "\n")
 
 
 @torch.no_grad()
@@ -253,6 +266,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--family", choices=["bart", "t5"], required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--start", type=pathlib.Path, help="go on from a model that this script wrote, with its tokenizer")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -263,9 +277,15 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     a.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = (bart_tokenizer if a.family == "bart" else t5_tokenizer)(a.out, a.seed * 1000 + 1)
+    if a.start:
+        tokenizer = (open_bart_tokenizer if a.family == "bart" else open_t5_tokenizer)(a.start)
+    else:
+        tokenizer = (bart_tokenizer if a.family == "bart" else t5_tokenizer)(a.out, a.seed * 1000 + 1)
     model, settings = (bart_model if a.family == "bart" else t5_model)()
-    (start_bart if a.family == "bart" else start_t5)(model, tokenizer, torch.Generator().manual_seed(a.seed))
+    if a.start:
+        model.load_state_dict(type(model).from_pretrained(a.start, dtype=torch.float32).state_dict())
+    else:
+        (start_bart if a.family == "bart" else start_t5)(model, tokenizer, torch.Generator().manual_seed(a.seed))
     model.train()
     pad = tokenizer.pad_token_id
     print(f"{a.family}: {sum(p.numel() for p in model.parameters())} parameters", flush=True)
