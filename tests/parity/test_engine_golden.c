@@ -65,7 +65,7 @@ static void check_states(const struct subject *s, const json_t *list)
     }
     for (size_t l = 0; l < layers; l++) {
         numbers[l] = (int)l;
-        states[l] = malloc(total * hidden * sizeof **states);
+        states[l] = malloc((total * hidden + 1) * sizeof **states);
     }
     if (!engine_hidden_states(s->engine, batch, json_array_size(list), numbers, layers, states, &err))
         fail_msg("%s", err.message);

@@ -104,6 +104,11 @@ static void apply_rope(const struct forward *f, const struct rope *r, struct ten
 
 /* ---- attention ---- */
 
+float attention_scale(size_t width)
+{
+    return (float)pow((double)width, -0.5);
+}
+
 static struct attention_args attention_base(
     const struct attention *a, size_t layer, struct tensor q, struct tensor context)
 {

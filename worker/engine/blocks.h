@@ -87,6 +87,8 @@ struct attention {
     int32_t relative_max_distance;
     bool relative_bidirectional;
 };
+/* 1 / sqrt(width), the usual scale of heads that wide. */
+float attention_scale(size_t width);
 void attention_self(struct forward *f, const struct attention *a, size_t layer, struct tensor in,
     struct tensor out, const struct tensor *residual);
 void attention_cross(struct forward *f, const struct attention *a, size_t layer, struct tensor in,

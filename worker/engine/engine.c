@@ -37,9 +37,29 @@ static uint64_t scratch_estimate(const struct network *network)
     return sizeof(float) * (rows + (uint64_t)LOGIT_ROWS * network->vocabulary);
 }
 
+/* More pages than a full batch of long samples with four beams could hold would lie idle. */
+static size_t useful_pages(const struct engine *e)
+{
+    enum {
+        BEAMS = 4,
+        TOKENS = 4096,
+        INPUT_TOKENS = 16384,
+        SAMPLES = 64,
+        SAMPLES_MIN = 16,
+        PAGES_MAX = 1 << 20
+    };
+    const struct network *n = e->network;
+    size_t samples = e->options.batch_max ? e->options.batch_max : SAMPLES;
+    size_t tokens = n->trained_positions < TOKENS ? n->trained_positions : TOKENS;
+    size_t input = n->architecture->kind == ENGINE_DECODER ? 0 : n->input_positions;
+    size_t per_sample = BEAMS * pages_for(tokens) + pages_for(input < INPUT_TOKENS ? input : INPUT_TOKENS);
+    size_t pages = per_sample * (samples > SAMPLES_MIN ? samples : SAMPLES_MIN);
+    return pages < PAGES_MAX ? pages : PAGES_MAX;
+}
+
 static bool open_cache(struct engine *e, uint64_t memory, struct error *err)
 {
-    enum { PAGES_MAX = 1 << 17, MIN_TOKENS = 64 };
+    enum { MIN_TOKENS = 64 };
     const struct network *n = e->network;
     struct kv_cache_args args = {.layers = n->cache_layers,
         .kv_heads = n->kv_heads,
@@ -52,7 +72,8 @@ static bool open_cache(struct engine *e, uint64_t memory, struct error *err)
     if (memory < least)
         return too_little_memory(e->model, least, memory, err);
     uint64_t pages = (memory - fixed) / page;
-    args.pages = pages < PAGES_MAX ? (size_t)pages : PAGES_MAX;
+    size_t useful = useful_pages(e);
+    args.pages = pages < useful ? (size_t)pages : useful;
     return page_pool_open(&e->pool, args.pages, err) &&
            e->backend->ops->kv_cache_create(e->backend, &args, &e->cache, err);
 }

@@ -8,6 +8,11 @@
 
 enum { SIZE_LIMIT = 1 << 24, NAME_MAX_BYTES = 256 };
 
+static void print_args(char *out, size_t size, const char *format, va_list args)
+{
+    vsnprintf(out, size, format, args);
+}
+
 void loader_fail(struct loader *l, enum error_code code, const char *format, ...)
 {
     char text[400];
@@ -15,7 +20,7 @@ void loader_fail(struct loader *l, enum error_code code, const char *format, ...
     if (l->failed)
         return;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    print_args(text, sizeof text, format, args);
     va_end(args);
     l->failed = true;
     error_set(l->err, code, "%s: %s", model_reference(l->model), text);
@@ -169,7 +174,7 @@ bool loader_has(const struct loader *l, const char *format, ...)
     char name[NAME_MAX_BYTES];
     va_list args;
     va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
+    print_args(name, sizeof name, format, args);
     va_end(args);
     return find(l, name) != NULL;
 }
@@ -225,7 +230,7 @@ struct part part(size_t out, bool bias, const char *format, ...)
     struct part p = {.out = out, .bias = bias};
     va_list args;
     va_start(args, format);
-    vsnprintf(p.name, sizeof p.name, format, args);
+    print_args(p.name, sizeof p.name, format, args);
     va_end(args);
     return p;
 }
@@ -337,7 +342,7 @@ const struct vector *loader_vector(struct loader *l, size_t width, float offset,
     char name[NAME_MAX_BYTES];
     va_list args;
     va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
+    print_args(name, sizeof name, format, args);
     va_end(args);
     return load_vector(l, width, offset, name);
 }
@@ -347,7 +352,7 @@ struct norm loader_layer_norm(struct loader *l, size_t width, double epsilon, co
     char base[NAME_MAX_BYTES - 16], name[NAME_MAX_BYTES];
     va_list args;
     va_start(args, format);
-    vsnprintf(base, sizeof base, format, args);
+    print_args(base, sizeof base, format, args);
     va_end(args);
     struct norm n = {.kind = NORM_LAYER, .epsilon = (float)epsilon};
     snprintf(name, sizeof name, "%s.weight", base);
@@ -363,7 +368,7 @@ struct norm loader_rms_norm(
     char base[NAME_MAX_BYTES - 16], name[NAME_MAX_BYTES];
     va_list args;
     va_start(args, format);
-    vsnprintf(base, sizeof base, format, args);
+    print_args(base, sizeof base, format, args);
     va_end(args);
     snprintf(name, sizeof name, "%s.weight", base);
     return (struct norm){

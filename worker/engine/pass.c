@@ -85,6 +85,7 @@ void pass_add_input(struct pass *p, const int32_t *ids, size_t count, const stru
 /* Neighbouring rows that look at the same encoder are one sequence: its keys are read once for all beams. */
 void pass_add_cross(struct pass *p, const struct page_table *table, size_t keys)
 {
+    assert(p->crosses && p->sequence_count > 0);
     const struct attention_sequence *own = &p->sequences[p->sequence_count - 1];
     struct attention_sequence *last = p->cross_count ? &p->crosses[p->cross_count - 1] : NULL;
     if (last && last->pages == table->pages && last->q_row + last->q_rows == own->q_row) {

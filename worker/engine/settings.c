@@ -125,6 +125,22 @@ static void unset(struct generation_settings *settings, const struct setting *se
     }
 }
 
+static bool is_unset(const struct generation_settings *settings, const struct setting *setting)
+{
+    const void *field = at(settings, setting->offset);
+    switch (setting->kind) {
+    case KIND_INT: return *(const int32_t *)field == (int32_t)setting->unset;
+    case KIND_SEED: return settings->seed == 0;
+    case KIND_REAL: return *(const double *)field == setting->unset;
+    case KIND_BOOL: return !*(const bool *)field;
+    case KIND_EARLY: return settings->early_stopping == EARLY_STOPPING_FALSE;
+    case KIND_IDS:
+    case KIND_WORDS:
+    case KIND_TEXTS: break;
+    }
+    return *(const size_t *)at(settings, setting->count_offset) == 0;
+}
+
 static void unset_all(struct generation_settings *settings)
 {
     memset(settings, 0, sizeof *settings);
@@ -325,8 +341,7 @@ static bool config_sets_generation(const json_t *config)
 {
     static const char *const ids[] = {"eos_token_id", "pad_token_id", "bos_token_id",
         "decoder_start_token_id", "forced_eos_token_id", "forced_bos_token_id", NULL};
-    struct generation_settings defaults, changed;
-    unset_all(&defaults);
+    struct generation_settings changed;
     bool differs = false;
     for (size_t i = 0; i < SETTING_COUNT && !differs; i++) {
         const json_t *value = json_object_get(config, table[i].name);
@@ -339,7 +354,7 @@ static bool config_sets_generation(const json_t *config)
         if (read_setting(&table[i], value, &changed, NULL)) {
             bool default_length = table[i].offset == FIELD(max_length) && changed.max_length == 20;
             bool default_minimum = table[i].offset == FIELD(min_length) && changed.min_length == 0;
-            differs = !default_length && !default_minimum && memcmp(&changed, &defaults, sizeof changed) != 0;
+            differs = !default_length && !default_minimum && !is_unset(&changed, &table[i]);
         }
         engine_settings_free(&changed);
     }

@@ -25,7 +25,8 @@ static const struct shape *find(const char *name, struct error *err)
     for (size_t i = 0; i < SHAPE_COUNT; i++) {
         if (strcmp(shapes[i].name, name) == 0)
             return &shapes[i];
-        strcat(strcat(known, i ? ", " : ""), shapes[i].name);
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", shapes[i].name);
     }
     error_set(err, ERROR_INVALID, "there is no shape \"%.40s\"; there are %s", name, known);
     return NULL;

@@ -130,6 +130,7 @@ static void test_penalties_count_once_or_by_frequency(void **state)
     apply(&f, (int32_t[]){9, 9, 7, 7, 7}, 5, 2);
     assert_int_equal(f.edits.count, 3);
     assert_true(has(&f, EDIT_PENALTY, 9) && has(&f, EDIT_PENALTY, 7) && !has(&f, EDIT_ADD, 9));
+    assert_non_null(f.edits.items);
     assert_int_equal(f.edits.items[0].kind, EDIT_PENALTY); /* 7: the penalty comes before the addition */
     assert_int_equal(f.edits.items[1].kind, EDIT_ADD);
     assert_true(f.edits.items[1].value == -1.75f);

@@ -1,6 +1,5 @@
 /* BERT, RoBERTa, XLM-RoBERTa: a post-norm encoder over words, learned positions and token types.
  * https://arxiv.org/abs/1810.04805, https://arxiv.org/abs/1907.11692 */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +28,7 @@ static void load_layer(
     layer->attention = (struct attention){.heads = heads,
         .kv_heads = heads,
         .head_dim = width / heads,
-        .scale = (float)pow((double)(width / heads), -0.5),
+        .scale = attention_scale(width / heads),
         .window_left = -1,
         .window_right = -1};
     layer->attention.qkv = loader_joined(l, width,

@@ -61,6 +61,16 @@ static void load_positions(struct loader *l, struct deberta *m, double epsilon)
         m->relative_norm = loader_layer_norm(l, width, epsilon, "encoder.LayerNorm");
 }
 
+/* IEEE 754 binary16. */
+static float half_value(uint16_t half)
+{
+    int exponent = (half >> 10) & 31, fraction = half & 1023;
+    double value = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    if (exponent == 31)
+        value = fraction ? NAN : INFINITY;
+    return (float)(half & 0x8000 ? -value : value);
+}
+
 static float element(const struct tensor_view *view, size_t i)
 {
     uint32_t bits;
@@ -71,7 +81,7 @@ static float element(const struct tensor_view *view, size_t i)
         bits = (uint32_t)((const uint16_t *)view->data)[i] << 16;
         memcpy(&value, &bits, sizeof value);
         return value;
-    default: return (float)((const _Float16 *)view->data)[i];
+    default: return half_value(((const uint16_t *)view->data)[i]);
     }
 }
 
@@ -122,7 +132,7 @@ static void load_layer(
     layer->attention = (struct attention){.heads = heads,
         .kv_heads = heads,
         .head_dim = width / heads,
-        .scale = (float)pow((double)(width / heads * terms), -0.5)};
+        .scale = attention_scale(width / heads * terms)};
     layer->attention.qkv = loader_joined(l, width,
         (struct part[]){part(width, true, "%s.attention.self.query_proj", at),
             part(width, true, "%s.attention.self.key_proj", at),

@@ -1,6 +1,5 @@
 /* GPT-2: learned positions, layer norms before each branch, weights stored [in, out].
  * https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf */
-#include <math.h>
 #include <stdio.h>
 
 #include "worker/engine/loader.h"
@@ -30,7 +29,7 @@ static void load_layer(
     size_t width = l->network->hidden;
     bool by_layer = loader_bool(l, "scale_attn_by_inverse_layer_idx", false);
     bool scaled = loader_bool(l, "scale_attn_weights", true);
-    double scale = scaled ? pow((double)(width / heads), -0.5) : 1;
+    double scale = scaled ? (double)attention_scale(width / heads) : 1;
     layer->attention = (struct attention){.heads = heads,
         .kv_heads = heads,
         .head_dim = width / heads,

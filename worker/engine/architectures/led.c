@@ -1,7 +1,5 @@
 #include "worker/engine/architectures/led.h"
 
-#include <math.h>
-
 #include "worker/engine/architectures/seq2seq.h"
 
 static const struct seq2seq_options options = {
@@ -47,7 +45,7 @@ struct led_attention *led_attention_load(
     a->local = (struct attention){.heads = heads,
         .kv_heads = heads,
         .head_dim = width / heads,
-        .scale = 1 / sqrtf((float)(width / heads)),
+        .scale = attention_scale(width / heads),
         .window_left = window_of(l, layer) / 2,
         .global_keys = 1};
     a->local.window_right = a->local.window_left;

@@ -43,7 +43,7 @@ static struct attention load_attention(
         loader_fail(l, ERROR_INVALID, "config.json: d_model is not a multiple of the attention heads");
         return a;
     }
-    a.scale = (float)pow((double)a.head_dim, -0.5);
+    a.scale = attention_scale(a.head_dim);
     if (cross) {
         a.q = loader_linear(l, width, q);
         a.kv = loader_joined(l, width, (struct part[]){k, v}, 2);
