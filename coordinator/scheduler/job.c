@@ -323,7 +323,7 @@ static void describe_waiting(
         ready = ready || (worker_has(worker, job) && !worker->draining);
     }
     if (scheduler->paused)
-        snprintf(text, size, "assigning is paused: the database does not answer");
+        snprintf(text, size, "assigning is paused: Postgres does not answer");
     else if (!scheduler->worker_list)
         snprintf(text, size, "no worker is connected");
     else if (!capable && !describe_unmet(scheduler, job, text, size))

@@ -300,6 +300,7 @@ void scheduler_task_failed(struct scheduler *scheduler, const char *job_id, uint
     if (!task)
         return;
     scheduler->counts.tasks_failed++;
+    task->sent = true; /* the worker is through with it: there is nothing to revoke should the job end */
     if (ends_the_job(reason->code))
         job_end(scheduler, task->job, SCHEDULER_FAILED, reason);
     else if (reason->code == ERROR_MEMORY)

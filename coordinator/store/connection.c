@@ -264,7 +264,7 @@ static void on_timer(uv_timer_t *timer)
     if (connection->ready)
         lost(connection, PQerrorMessage(connection->pg)); /* connection_break */
     else if (connection->pg)
-        lost(connection, "the database does not answer");
+        lost(connection, "no answer within 10 s");
     else if (!connection->resolving)
         start(connection);
 }

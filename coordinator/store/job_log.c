@@ -9,6 +9,7 @@ static struct statement append = {
     .name = "log_append",
     .sql = "INSERT INTO job_log (job_id, level, text) SELECT $1::uuid, $2::text, $3::text"
            " WHERE EXISTS (SELECT FROM job WHERE id = $1::uuid)",
+    .ordered = true,
 };
 
 static void appended(void *context, PGresult *result, const struct error *err)

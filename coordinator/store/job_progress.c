@@ -11,6 +11,7 @@ static struct statement start = {
     .sql = "UPDATE job SET status = 'running', started_at = coalesce(started_at, clock_timestamp()),"
            " updated_at = clock_timestamp() WHERE id = $1 AND status IN ('created', 'pending')",
     .patience = PATIENCE_LONG,
+    .slow = true, /* as its end: one lane keeps their order */
 };
 
 void store_job_start(struct store *store, const char *id, store_done done, void *context)

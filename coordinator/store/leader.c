@@ -172,7 +172,7 @@ static void on_lost(void *context, const char *reason)
     struct leader *leader = context;
     struct error err = {0};
     leader->step = STEP_NONE;
-    error_set(&err, ERROR_UNAVAILABLE, "the database cannot be reached: %s", reason);
+    error_set(&err, ERROR_UNAVAILABLE, "Postgres cannot be reached: %s", reason);
     error_hint(&err, "check that Postgres runs and that --database is right; it is tried again and again");
     enter(leader, LEADER_CONNECTING, &err);
 }

@@ -113,7 +113,7 @@ static void request_fail(struct request *request, enum error_code code, const ch
     struct error err = {0};
     error_set(&err, code, "%s", reason);
     if (code == ERROR_UNAVAILABLE)
-        error_hint(&err, "see the coordinator's log; try again when the database is back");
+        error_hint(&err, "see the coordinator's log; try again when Postgres is back");
     request_end(request, NULL, &err);
 }
 
@@ -142,7 +142,7 @@ void result_error(const PGresult *result, struct error *err)
         code = ERROR_CONFLICT;
     else if (strcmp(state, "42501") == 0)
         code = ERROR_DENIED;
-    error_set(err, code, "the database said: %s (%s)", message ? message : "nothing", state ? state : "-");
+    error_set(err, code, "Postgres said: %s (%s)", message ? message : "nothing", state ? state : "-");
 }
 
 /* ---- sending ---- */
@@ -173,13 +173,17 @@ static bool lane_send(struct lane *lane, struct request *request)
            PQpipelineSync(pg);
 }
 
-static struct lane *least_busy(struct pool *pool, bool slow)
+/* A lane for that request; NULL when all that may take it are taken. */
+static struct lane *least_busy(struct pool *pool, const struct statement *statement)
 {
+    bool slow = statement->slow;
     struct lane *best = NULL;
     for (uint32_t i = 0; i < pool->lane_count; i++) {
         struct lane *lane = &pool->lanes[i];
         if (lane->slow != slow || lane->broken || !connection_pg(lane->connection) ||
             lane->sent.count >= DEPTH_MAX)
+            continue;
+        if (statement->ordered && i != 0)
             continue;
         if (!best || lane->sent.count < best->sent.count)
             best = lane;
@@ -193,7 +197,7 @@ static void pump(struct pool *pool)
         return;
     for (int slow = 0; slow < 2; slow++) {
         struct lane *lane = NULL;
-        while (pool->waiting[slow].first && (lane = least_busy(pool, slow))) {
+        while (pool->waiting[slow].first && (lane = least_busy(pool, pool->waiting[slow].first->statement))) {
             if (!lane_send(lane, queue_take(&pool->waiting[slow]))) {
                 lane->broken = true;
                 connection_break(lane->connection);
@@ -239,7 +243,7 @@ void pool_send(
     struct queue *queue = &pool->waiting[statement->slow];
     if (queue->count >= pool->options.requests_max && statement->patience != PATIENCE_LONG) {
         struct error err = {0};
-        error_set(&err, ERROR_UNAVAILABLE, "the database is too slow: %u requests are waiting", queue->count);
+        error_set(&err, ERROR_UNAVAILABLE, "Postgres is too slow: %u requests are waiting", queue->count);
         params_free(params);
         pool_fail(pool, done, context, &err);
         return;
@@ -348,7 +352,7 @@ static void on_lost(void *context, const char *reason)
         request->result = NULL;
         bool patient = request->statement->patience == PATIENCE_LONG || request->sends < SENDS_MAX;
         if (request->abandoned || !patient)
-            request_fail(request, ERROR_UNAVAILABLE, "the database's connection broke several times");
+            request_fail(request, ERROR_UNAVAILABLE, "the connection to Postgres broke several times");
         else
             queue_add(&again, request);
     }
@@ -374,8 +378,8 @@ static void expire_waiting(struct pool *pool, struct queue *queue, uint64_t now_
     queue_prepend(queue, &kept);
     while ((request = queue_take(&ended))) {
         char reason[384];
-        snprintf(reason, sizeof reason, "the database does not answer%s%s", *pool->trouble ? ": " : "",
-            pool->trouble);
+        snprintf(
+            reason, sizeof reason, "Postgres does not answer%s%s", *pool->trouble ? ": " : "", pool->trouble);
         request_fail(request, ERROR_UNAVAILABLE, reason);
     }
 }
@@ -387,7 +391,7 @@ static void expire_sent(struct pool *pool, struct lane *lane, uint64_t now_ms)
             now_ms - request->born_ms <= 3 * (uint64_t)pool->options.timeout_ms)
             continue;
         struct error err = {0};
-        error_set(&err, ERROR_UNAVAILABLE, "the database took longer than %u s over a request",
+        error_set(&err, ERROR_UNAVAILABLE, "Postgres took longer than %u s over a request",
             3 * pool->options.timeout_ms / 1000);
         request->abandoned = true;
         request->done(request->context, NULL, &err);

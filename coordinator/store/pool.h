@@ -23,9 +23,10 @@ struct statement {
     const char *name; /* unique; the prepared statement's */
     const char *sql;
     enum patience patience;
-    bool slow;   /* goes to the slow lane */
-    bool binary; /* results come binary */
-    int number;  /* 0; given by the pool */
+    bool slow;    /* goes to the slow lane */
+    bool ordered; /* goes to the first lane only: takes effect in the order in which it was asked for */
+    bool binary;  /* results come binary */
+    int number;   /* 0; given by the pool */
 };
 
 struct pool;

@@ -270,7 +270,7 @@ static void on_lost(void *context, const char *reason)
     struct store_upload *upload = context;
     if (!upload->trouble.code) {
         error_set(&upload->trouble, ERROR_UNAVAILABLE,
-            "the database's connection was lost during the upload: %s", reason);
+            "the connection to Postgres was lost during the upload: %s", reason);
         error_hint(&upload->trouble, "nothing was stored; upload the file again");
     }
     tell_failure(upload);
@@ -313,7 +313,7 @@ struct store_upload *store_upload_begin(struct store *store, const struct store_
     store->upload_count++;
     if (store->state != STORE_ACTIVE) {
         error_set(
-            &upload->trouble, ERROR_UNAVAILABLE, "the database does not answer; nothing can be uploaded now");
+            &upload->trouble, ERROR_UNAVAILABLE, "Postgres does not answer; nothing can be uploaded now");
         fail_later(upload);
     } else if (store->upload_count > UPLOADS_MAX) {
         error_set(
