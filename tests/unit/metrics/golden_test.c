@@ -53,7 +53,7 @@ static void text_of(const json_t *line, const char *name, const char **text, siz
     *len = json_string_length(value);
 }
 
-/* The golden values have no TER of very long predictions: the reference takes minutes for them. */
+/* The golden values have no TER of long texts: the reference takes too long for them. */
 static bool has_values(const struct metric *metric, const json_t *line)
 {
     return json_object_get(line, metric->keys[0]) != NULL;
@@ -101,7 +101,7 @@ static void check(const char *name, double bound)
         }
     }
     assert_int_equal(wrong, 0);
-    assert_true(checked > 1900);
+    assert_true(checked > 1000);
 }
 
 static void rouge(void **state)
