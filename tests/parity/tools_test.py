@@ -1,4 +1,5 @@
 """The worker's offline tools as a user runs them. Usage: tools_test.py WORKER (ctest passes it)."""
+import csv
 import json
 import math
 import pathlib
@@ -170,6 +171,46 @@ class Others(unittest.TestCase):
         status, out, _ = run("inspect", f"file://{MODELS / 't5-0'}")
         self.assertEqual(status, 0)
         self.assertIn("shared.weight", out)
+
+
+class Toys(unittest.TestCase):
+    """The shipped models, text in and text out, against what transformers makes of them (tests/golden/toys)."""
+
+    root = pathlib.Path(__file__).resolve().parents[2]
+
+    def texts(self):
+        with open(self.root / "deploy" / "local" / "sample" / "threads.csv", newline="", encoding="utf-8") as f:
+            return [row["examples"] for row in csv.DictReader(f)]
+
+    def check(self, name, kind, *sets):
+        golden = json.loads((self.root / "tests" / "golden" / "toys" / f"{name}.json").read_text())["samples"]
+        texts = self.texts()
+        args = ["--model", f"file://{self.root}/deploy/local/models/{name}", "--task", "summarization", *sets]
+        asked = [{"id": s["row"], "text": texts[s["row"]]} for s in golden]
+        status, out, err = run("generate", *args, stdin=lines(*asked))
+        self.assertEqual((status, err), (0, ""))
+        got = {o["id"]: o for o in map(json.loads, out.splitlines())}
+        checked = 0
+        for s in golden:
+            self.assertEqual(got[s["row"]]["prompt_tokens"], len(s["input_ids"]))
+            gaps = [g for g in s[kind].get("gaps", [s["beam"]["score_gap"]]) if g is not None]
+            if s[kind]["stable"] and min(gaps) > 1e-4:
+                self.assertEqual(got[s["row"]]["ids"], s[kind]["ids"], s["row"])
+                checked += 1
+                if kind == "beam":
+                    self.assertEqual(got[s["row"]]["text"], s["beam"]["text"])
+                    self.assertAlmostEqual(got[s["row"]]["score"], s["beam"]["score"], places=4)
+        self.assertGreaterEqual(checked, len(golden) // 2)
+
+    def test_bart_by_its_own_settings(self):
+        self.check("toy-bart", "beam")
+
+    def test_t5_by_its_own_settings(self):
+        self.check("toy-t5", "beam")
+
+    def test_greedy(self):
+        self.check("toy-bart", "greedy", "--set", "num_beams=1")
+        self.check("toy-t5", "greedy", "--set", "num_beams=1")
 
 
 if __name__ == "__main__":
