@@ -19,7 +19,7 @@ struct tool {
     /* `usage_error` is set when the options are wrong. */
     bool (*run)(const struct config *config, bool *usage_error, struct error *err);
 };
-extern const struct tool tool_tokenize, tool_logits, tool_generate, tool_score, tool_bench, tool_inspect;
+extern const struct tool tool_tokenize, tool_logits, tool_generate, tool_bench, tool_inspect;
 
 /* Options of every tool that opens a model. */
 #define TOOL_MODEL_OPTIONS                                                                                   \

@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "worker/metrics/score_tool.h"
 #include "worker/tools/tool.h"
 
 static const struct tool *const tools[] = {
-    &tool_tokenize, &tool_logits, &tool_generate, &tool_score, &tool_bench, &tool_inspect};
+    &tool_tokenize, &tool_logits, &tool_generate, &tool_bench, &tool_inspect};
 enum { TOOL_COUNT = sizeof tools / sizeof *tools };
 
 static int status_of(const struct error *err, bool usage_error)
@@ -50,12 +51,14 @@ static int run(const struct tool *tool, int argc, char **argv)
 int tools_run(int argc, char **argv)
 {
     log_open("worker", LOG_LEVEL_WARN, LOG_FORMAT_LOGFMT);
+    if (argc > 1 && strcmp(argv[1], "score") == 0)
+        return score_tool_run(argc - 1, argv + 1); /* the metrics' own */
     for (size_t i = 0; argc > 1 && i < TOOL_COUNT; i++)
         if (strcmp(tools[i]->name, argv[1]) == 0)
             return run(tools[i], argc - 1, argv + 1);
-    fprintf(stderr, "lumigrid-worker: there is no tool \"%s\"; there are", argc > 1 ? argv[1] : "");
+    fprintf(stderr, "lumigrid-worker: there is no tool \"%s\"; there are score", argc > 1 ? argv[1] : "");
     for (size_t i = 0; i < TOOL_COUNT; i++)
-        fprintf(stderr, "%s %s", i ? "," : "", tools[i]->name);
+        fprintf(stderr, ", %s", tools[i]->name);
     fputc('\n', stderr);
     return TOOL_USAGE;
 }
