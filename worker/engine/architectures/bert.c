@@ -59,7 +59,11 @@ static void load_embeddings(struct loader *l, struct bert *m, double epsilon)
     m->types = loader_table(
         l, loader_tensor(l, types, width, "embeddings.token_type_embeddings.weight"), types, width);
     m->embedding_norm = loader_layer_norm(l, width, epsilon, "embeddings.LayerNorm");
-    l->network->input_positions = positions - (m->positions_after_pad ? (size_t)m->pad + 1 : 0);
+    size_t before = m->positions_after_pad ? (size_t)m->pad + 1 : 0;
+    if (positions <= before)
+        loader_fail(
+            l, ERROR_INVALID, "config.json: max_position_embeddings leaves no position after the pad's");
+    l->network->input_positions = positions - before;
 }
 
 static void load(struct network *network, struct loader *l)

@@ -82,10 +82,19 @@ static void load_layer(struct loader *l, struct layer *layer, const char *side, 
     layer->feed.down = loader_linear(l, layer->feed.inner, part(width, true, "%s.fc2", name));
 }
 
+/* Room for a table that is computed, not read; a configuration must not ask for more than any model has. */
+static float *computed_values(struct loader *l, size_t rows, size_t width)
+{
+    enum { VALUES_MAX = 1 << 28 };
+    if (rows > VALUES_MAX / width)
+        loader_fail(l, ERROR_INVALID, "config.json: %zu positions of %zu are too many", rows, width);
+    return loader_alloc(l, rows * width, sizeof(float));
+}
+
 /* The position's part of a frequency table is computed in double, rounded once, as the reference does. */
 static const struct weight *sinusoid_table(struct loader *l, size_t rows, size_t width)
 {
-    float *values = loader_alloc(l, rows * width, sizeof *values);
+    float *values = computed_values(l, rows, width);
     size_t half = (width + 1) / 2;
     for (size_t p = 0; values && p < rows; p++)
         for (size_t j = 0; j < width; j++) {
@@ -97,7 +106,7 @@ static const struct weight *sinusoid_table(struct loader *l, size_t rows, size_t
 
 static const struct weight *fairseq_sinusoid_table(struct loader *l, size_t rows, size_t width, int32_t pad)
 {
-    float *values = loader_alloc(l, rows * width, sizeof *values);
+    float *values = computed_values(l, rows, width);
     size_t half = width / 2;
     float step = half > 1 ? (float)(log(10000) / ((double)half - 1)) : 0;
     for (size_t p = 0; values && p < rows; p++)
