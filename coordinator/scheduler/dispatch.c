@@ -34,7 +34,7 @@ static size_t find_free_devices(struct scheduler *scheduler)
 {
     size_t count = 0;
     for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
-        if (worker->draining || worker_holds_suspect(worker))
+        if (worker->draining || worker->reserved_for || worker_holds_suspect(worker))
             continue;
         for (size_t i = 0; i < worker->device_count; i++) {
             struct device *device = &worker->devices[i];
@@ -51,14 +51,31 @@ static size_t find_free_devices(struct scheduler *scheduler)
     return count;
 }
 
-/* The first span that may be leased now; remaining.count when none. */
+/* The first span that may be leased now; remaining.count when none. While a worker is reserved for the job's
+ * suspects they wait for it, and the others go on. */
 static size_t first_ready(const struct job *job, uint64_t now_ms)
 {
     size_t at = 0;
     if (job->not_before_ms > now_ms)
         return job->remaining.count;
-    while (at < job->remaining.count && job->remaining.items[at].retry.not_before_ms > now_ms)
-        at++;
+    for (; at < job->remaining.count; at++) {
+        struct retry retry = job->remaining.items[at].retry;
+        if (retry.not_before_ms <= now_ms && !(job->reserved && is_suspect(retry)))
+            break;
+    }
+    return at;
+}
+
+static size_t first_ready_suspect(const struct job *job, uint64_t now_ms)
+{
+    size_t at = 0;
+    if (job->not_before_ms > now_ms)
+        return job->remaining.count;
+    for (; at < job->remaining.count; at++) {
+        struct retry retry = job->remaining.items[at].retry;
+        if (retry.not_before_ms <= now_ms && is_suspect(retry))
+            break;
+    }
     return at;
 }
 
@@ -68,8 +85,7 @@ static bool can_run(const struct device *device, const struct job *job)
 }
 
 /* What giving this device's slot to this job costs, in seconds of share; the least is chosen. */
-static double cost(
-    const struct scheduler *scheduler, const struct job *job, const struct device *device, bool suspect)
+static double cost(const struct scheduler *scheduler, const struct job *job, const struct device *device)
 {
     double switch_cost = scheduler->options.switch_cost_ms / 1000.0;
     double sum = job->pass;
@@ -77,10 +93,31 @@ static double cost(
         sum += switch_cost;
     if (job->avoid[0] && strcmp(job->avoid, device->worker->id) == 0)
         sum += switch_cost;
-    if (suspect && worker_busy(device->worker))
-        sum += switch_cost; /* it would have to be waited for */
     /* Between equals, the emptier device: a millionth of a second is below every real difference. */
     return sum + 1e-6 * (double)device->tasks / device->slots;
+}
+
+/* The place in free_devices where the job costs least, and that cost; false when none can run it. A suspect
+ * takes a busy worker, which it would have to wait for, only where no idle one is as good. That is a matter
+ * between the workers: a job whose turn it is does not fall behind the others for it. */
+static bool choose_device(const struct scheduler *scheduler, const struct job *job, bool suspect,
+    size_t free_count, size_t *chosen, double *price)
+{
+    double least = INFINITY;
+    for (size_t i = 0; i < free_count; i++) {
+        const struct device *device = scheduler->free_devices[i];
+        if (!can_run(device, job))
+            continue;
+        double alone = cost(scheduler, job, device), sum = alone;
+        if (suspect && worker_busy(device->worker))
+            sum += scheduler->options.switch_cost_ms / 1000.0;
+        if (sum < least) {
+            least = sum;
+            *price = alone;
+            *chosen = i;
+        }
+    }
+    return least < INFINITY;
 }
 
 /* The job and the place in free_devices that go best together; NULL when nothing fits. */
@@ -94,24 +131,18 @@ static struct job *choose(
         struct job *job = scheduler->order[i];
         if (best && (best->interactive != job->interactive || job->pass >= best_cost))
             break;
-        size_t ready = first_ready(job, now_ms);
-        if (ready == job->remaining.count || job->reserved_run == scheduler->run)
+        size_t ready = first_ready(job, now_ms), place = 0;
+        double price = 0;
+        if (ready == job->remaining.count ||
+            !choose_device(
+                scheduler, job, is_suspect(job->remaining.items[ready].retry), free_count, &place, &price))
             continue;
-        bool suspect = is_suspect(job->remaining.items[ready].retry);
-        bool fits = false;
-        for (size_t j = 0; j < free_count; j++) {
-            const struct device *device = scheduler->free_devices[j];
-            if (!can_run(device, job))
-                continue;
-            fits = true;
-            double price = cost(scheduler, job, device, suspect);
-            if (price < best_cost) {
-                best = job;
-                best_cost = price;
-                *chosen = j;
-            }
+        looked_at++;
+        if (price < best_cost) {
+            best = job;
+            best_cost = price;
+            *chosen = place;
         }
-        looked_at += fits;
     }
     return best;
 }
@@ -149,10 +180,11 @@ static void range_add(struct scheduler *scheduler, size_t at, uint64_t first, ui
     scheduler->ranges[at] = (struct scheduler_range){.first = first, .count = count};
 }
 
-/* Fills scheduler->ranges with up to `size` samples of spans that may be leased together. */
-static size_t carve(struct scheduler *scheduler, const struct job *job, uint64_t size, uint64_t now_ms)
+/* Fills scheduler->ranges with up to `size` samples of spans, from `at` on, that may be leased together. */
+static size_t carve(
+    struct scheduler *scheduler, const struct job *job, size_t at, uint64_t size, uint64_t now_ms)
 {
-    size_t at = first_ready(job, now_ms), count = 0;
+    size_t count = 0;
     const struct span *item = &job->remaining.items[at];
     const struct retry retry = item->retry;
     const uint64_t first = item->first;
@@ -240,31 +272,78 @@ static size_t without_worker(struct scheduler *scheduler, size_t free_count, con
     return kept;
 }
 
+/* Leases samples of the job, from the span `at` on, to a slot of the device. */
+static void give(
+    struct scheduler *scheduler, struct job *job, size_t at, struct device *device, uint64_t now_ms)
+{
+    uint64_t size = task_size(scheduler, job, device, slots_of_all(scheduler));
+    size_t range_count = carve(scheduler, job, at, size, now_ms);
+    struct task *task = lease(scheduler, job, device, range_count, now_ms);
+    charge(scheduler, job, task);
+    if (!job->started) {
+        job->started = true;
+        job->started_ms = now_ms;
+        scheduler->decisions.job_started(scheduler->decisions.context, job->id);
+    }
+    assign(scheduler, task, range_count);
+}
+
+void reservation_end(struct job *job)
+{
+    if (job->reserved)
+        job->reserved->reserved_for = NULL;
+    job->reserved = NULL;
+}
+
+/* A device for the job on that worker; NULL when it has none or takes nothing new. */
+static struct device *able_device(const struct worker *worker, const struct job *job)
+{
+    for (size_t i = 0; !worker->draining && i < worker->device_count; i++)
+        if (worker->devices[i].slots && can_run(&worker->devices[i], job))
+            return &worker->devices[i];
+    return NULL;
+}
+
+/* Suspects for which a worker is reserved go to it, or to any other, once it runs nothing else. Until then it
+ * gets nothing, whatever the other jobs are due: or new ones could keep it busy for ever. */
+static void serve_reservations(struct scheduler *scheduler, uint64_t now_ms)
+{
+    for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
+        struct job *job = worker->reserved_for;
+        if (!job)
+            continue;
+        size_t at = first_ready_suspect(job, now_ms);
+        if (at == job->remaining.count || !able_device(worker, job)) {
+            reservation_end(job);
+            continue;
+        }
+        struct device *device = NULL;
+        for (struct worker *other = scheduler->worker_list; other && !device; other = other->next)
+            if (!worker_busy(other) && (!other->reserved_for || other->reserved_for == job))
+                device = able_device(other, job);
+        if (!device)
+            continue;
+        reservation_end(job);
+        give(scheduler, job, at, device, now_ms);
+    }
+}
+
 void dispatch(struct scheduler *scheduler, uint64_t now_ms)
 {
-    scheduler->run++;
+    serve_reservations(scheduler, now_ms);
     size_t free_count = scheduler->order_count ? find_free_devices(scheduler) : 0;
-    uint64_t slots = free_count ? slots_of_all(scheduler) : 0;
     size_t chosen = 0;
     struct job *job = NULL;
     while (free_count && (job = choose(scheduler, free_count, now_ms, &chosen))) {
         struct device *device = scheduler->free_devices[chosen];
-        bool suspect = is_suspect(job->remaining.items[first_ready(job, now_ms)].retry);
+        size_t at = first_ready(job, now_ms);
+        bool suspect = is_suspect(job->remaining.items[at].retry);
         if (suspect && worker_busy(device->worker)) {
-            /* Held free until what it runs has ended; the job waits for it. */
-            job->reserved_run = scheduler->run;
-            free_count = without_worker(scheduler, free_count, device->worker);
-            continue;
+            job->reserved = device->worker;
+            job->reserved->reserved_for = job;
+        } else {
+            give(scheduler, job, at, device, now_ms);
         }
-        size_t range_count = carve(scheduler, job, task_size(scheduler, job, device, slots), now_ms);
-        struct task *task = lease(scheduler, job, device, range_count, now_ms);
-        charge(scheduler, job, task);
-        if (!job->started) {
-            job->started = true;
-            job->started_ms = now_ms;
-            scheduler->decisions.job_started(scheduler->decisions.context, job->id);
-        }
-        assign(scheduler, task, range_count);
         if (suspect)
             free_count = without_worker(scheduler, free_count, device->worker);
         else if (device->tasks >= device->slots)

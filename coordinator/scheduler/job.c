@@ -193,6 +193,7 @@ void job_end(
     decision->outcome = outcome;
     if (reason)
         decision->reason = *reason;
+    reservation_end(job);
     table_remove(&scheduler->jobs, &job->by_id);
     job_unplace(scheduler, job);
     job_free(job);

@@ -253,6 +253,7 @@ static void check_job(const struct scheduler *scheduler, const struct job *job)
         owed += task->owed;
     }
     assert(tasks == job->task_count && owed == job->owed);
+    assert(!job->reserved || job->reserved->reserved_for == job);
     assert(total + owed + job->recording_count <= job->total);
     assert(total + owed + job->recording_count > 0); /* otherwise it would have ended */
 }
@@ -262,6 +263,7 @@ void scheduler_check(const struct scheduler *scheduler)
     for (size_t i = 0; i < scheduler->order_count; i++)
         check_job(scheduler, scheduler->order[i]);
     for (const struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
+        assert(!worker->reserved_for || worker->reserved_for->reserved == worker);
         for (size_t i = 0; i < worker->device_count; i++) {
             const struct device *device = &worker->devices[i];
             uint32_t tasks = 0;

@@ -63,6 +63,7 @@ struct worker {
     char id[SCHEDULER_ID_BYTES];
     uint64_t heard_ms;
     bool draining;
+    struct job *reserved_for; /* whose `reserved` this is */
     struct device *devices;
     size_t device_count;
     char **names; /* abilities as text: "hf:", "metric:rouge" */
@@ -97,7 +98,7 @@ struct job {
     struct rate rate;
     uint32_t outages;
     uint64_t outage_ms, not_before_ms;
-    uint64_t reserved_run;          /* the run in which a worker was held free for a suspect of it */
+    struct worker *reserved;        /* held free until a suspect of this job can run there alone */
     char avoid[SCHEDULER_ID_BYTES]; /* the worker of the last outage */
     struct error trouble;           /* the last failure, for `waiting` */
 };
@@ -124,7 +125,6 @@ struct scheduler {
     uint64_t attempt_next, serial_next;
     double reached[2]; /* the furthest pass that was served, by class */
     uint64_t checked_ms;
-    uint64_t run; /* counts dispatch() */
     bool paused, running;
     struct decision *queue;
     size_t queue_count, queue_capacity;
@@ -179,5 +179,6 @@ void task_adopt(
 
 /* ---- dispatch.c ---- */
 void dispatch(struct scheduler *scheduler, uint64_t now_ms);
+void reservation_end(struct job *job);
 
 #endif

@@ -258,6 +258,8 @@ void worker_remove(struct scheduler *scheduler, struct worker *worker, bool clea
             task_suspect(scheduler, task, &reason, now_ms);
         }
     }
+    if (worker->reserved_for)
+        reservation_end(worker->reserved_for);
     table_remove(&scheduler->workers, &worker->by_id);
     if (worker->prev)
         worker->prev->next = worker->next;
