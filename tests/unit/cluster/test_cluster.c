@@ -55,6 +55,14 @@ static void on_message(void *context, const uint8_t *data, size_t len)
     lumigrid__envelope__free_unpacked(envelope, NULL);
 }
 
+static void on_unfinished(void *context, const struct store_job *job, const struct store_range *remaining,
+    size_t count, const struct error *err)
+{
+    (void)remaining, (void)count, (void)err;
+    if (!job)
+        *(bool *)context = true;
+}
+
 static int setup(void **state)
 {
     struct scene *scene = calloc(1, sizeof *scene);
@@ -77,6 +85,10 @@ static int setup(void **state)
     assert_true(net_public_key_save(public, keys.public_key, &err));
     cluster_reload_keys(scene->cluster);
     cluster_serve(scene->cluster);
+    /* It is silent until it knows its unfinished jobs; asking the same after it tells when. */
+    bool recovered = false;
+    store_job_unfinished(scene->fixture->store, on_unfinished, &recovered);
+    fixture_wait(scene->fixture, &recovered);
     const struct net_dealer_options dealer = {.endpoint = cluster_endpoint(scene->cluster),
         .server_public_key = cluster_public_key(scene->cluster),
         .keys = &keys,
