@@ -134,7 +134,7 @@ void log_write(enum log_level level, const char *message, ...)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     size_t used = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(stamp + used, sizeof(stamp) - used, ".%03ldZ", now.tv_nsec / 1000000);
+    snprintf(stamp + used, sizeof(stamp) - used, ".%06ldZ", now.tv_nsec / 1000);
 
     line_append_pair(&line, "time", stamp);
     line_append_pair(&line, "level", LEVEL_NAMES[level]);
