@@ -152,7 +152,7 @@ static void end_leases(struct scheduler *scheduler, uint64_t now_ms)
         while ((task = expired_task(worker, now_ms))) {
             scheduler->counts.leases_expired++;
             decision_revoke(scheduler, worker->id, task->job->id, task->id, task->attempt, "its lease ended");
-            task_suspect(scheduler, task, &reason, now_ms);
+            task_suspect(scheduler, task, false, &reason, now_ms);
         }
     }
 }

@@ -171,9 +171,10 @@ void task_owe(struct task *task, uint64_t first, uint64_t count);
 void task_free_slot(struct task *task);
 /* Closes it; what it owes goes back to the job with that retry. */
 void task_close(struct scheduler *scheduler, struct task *task, struct retry retry);
-/* Closes it; what it owes is suspected and returns in smaller parts, or is given up. May end the job. */
-void task_suspect(
-    struct scheduler *scheduler, struct task *task, const struct error *reason, uint64_t now_ms);
+/* Closes it; what it owes is suspected and returns in smaller parts, or is given up. May end the job.
+ * `in_company`: another task may be the guilty one, so a single sample's failure does not count yet. */
+void task_suspect(struct scheduler *scheduler, struct task *task, bool in_company, const struct error *reason,
+    uint64_t now_ms);
 void task_adopt(
     struct scheduler *scheduler, struct worker *worker, const struct scheduler_held *held, uint64_t now_ms);
 

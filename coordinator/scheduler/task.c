@@ -132,7 +132,8 @@ static uint64_t backoff_ms(const struct scheduler *scheduler, uint32_t failures)
     return wait < scheduler->options.backoff_max_ms ? wait : scheduler->options.backoff_max_ms;
 }
 
-void task_suspect(struct scheduler *scheduler, struct task *task, const struct error *reason, uint64_t now_ms)
+void task_suspect(struct scheduler *scheduler, struct task *task, bool in_company, const struct error *reason,
+    uint64_t now_ms)
 {
     struct job *job = task->job;
     struct retry retry = {.limit = 1};
@@ -140,7 +141,7 @@ void task_suspect(struct scheduler *scheduler, struct task *task, const struct e
     if (task->owed > 1) {
         retry.limit = (uint32_t)((task->owed + BISECT_PARTS - 1) / BISECT_PARTS);
     } else if (task->owed == 1) {
-        retry.alone = task->retry.alone + 1;
+        retry.alone = task->retry.alone + !in_company;
         if (retry.alone >= scheduler->options.attempts_max) {
             uint64_t bit = 0, count = 0;
             owed_run(task, &bit, &count);
@@ -227,7 +228,7 @@ void scheduler_task_done(struct scheduler *scheduler, const char *job_id, uint64
     if (task->owed) {
         struct error reason = {0};
         error_set(&reason, ERROR_INTERNAL, "the worker ended the task without a result for this sample");
-        task_suspect(scheduler, task, &reason, now_ms);
+        task_suspect(scheduler, task, false, &reason, now_ms);
         return;
     }
     /* Below a millisecond the clock says little; a NaN or a negative number says nothing. */
@@ -310,7 +311,7 @@ void scheduler_task_failed(struct scheduler *scheduler, const char *job_id, uint
     else if (reason->code == ERROR_CANCELLED)
         task_close(scheduler, task, task->retry);
     else
-        task_suspect(scheduler, task, reason, now_ms);
+        task_suspect(scheduler, task, false, reason, now_ms);
 }
 
 void scheduler_task_returned(

@@ -240,7 +240,10 @@ bool scheduler_worker_drain(struct scheduler *scheduler, const char *worker_id, 
 void worker_remove(struct scheduler *scheduler, struct worker *worker, bool clean, uint64_t now_ms)
 {
     struct error reason = {0};
+    size_t running = 0;
     error_set(&reason, ERROR_INTERNAL, "the worker that ran it was lost (%s)", worker->id);
+    for (const struct task *task = worker->tasks; task; task = task->worker_next)
+        running += !task->sent;
     while (worker->tasks) {
         struct task *task = worker->tasks;
         if (task->sent) {
@@ -255,7 +258,7 @@ void worker_remove(struct scheduler *scheduler, struct worker *worker, bool clea
             task_close(scheduler, task, task->retry);
         } else {
             scheduler->counts.leases_expired++;
-            task_suspect(scheduler, task, &reason, now_ms);
+            task_suspect(scheduler, task, running > 1, &reason, now_ms);
         }
     }
     if (worker->reserved_for)
