@@ -310,7 +310,7 @@ static void worker_join(struct world *world, struct sim_worker *worker)
         if (task->used)
             held[held_count++] = (struct scheduler_held){task->job->id, task->id, task->attempt};
     }
-    const struct scheduler_device devices[] = {{"cpu", 2}, {"cuda:0", 1}};
+    const struct scheduler_device devices[] = {{"cpu", 4}, {"cuda:0", 2}};
     const char *const schemes[] = {"sim", "hf"};
     const struct scheduler_worker_spec spec = {.id = worker->id,
         .devices = devices,
@@ -455,7 +455,8 @@ static void worker_step(struct world *world, struct sim_worker *worker)
 
 /* ---- the world ---- */
 
-static void world_open(struct world *world, uint64_t seed, struct simulation_report *report)
+static void world_open(
+    struct world *world, uint64_t seed, uint64_t fault_steps, struct simulation_report *report)
 {
     *world = (struct world){.random = seed * 0x9e3779b97f4a7c15U + 1, .now_ms = 1000, .report = report};
     for (int i = 0; i < JOBS; i++) {
@@ -464,7 +465,7 @@ static void world_open(struct world *world, uint64_t seed, struct simulation_rep
         job->total = 1 + draw(world, 600);
         job->row = alloc_zero(job->total, 1);
         job->poison = alloc_zero(job->total, 1);
-        for (uint64_t poison = draw(world, 3); poison; poison--)
+        for (uint64_t poison = draw(world, 6); poison; poison--)
             job->poison[draw(world, job->total)] = 1;
     }
     for (int i = 0; i < WORKERS; i++) {
@@ -472,7 +473,7 @@ static void world_open(struct world *world, uint64_t seed, struct simulation_rep
         snprintf(worker->id, sizeof worker->id, "10000000-0000-4000-8000-00000000000%d", i);
         worker->returns_ms = draw(world, 5000);
     }
-    world->faults = true;
+    world->faults = fault_steps > 0;
     coordinator_start(world);
 }
 
@@ -497,6 +498,7 @@ static void judge(struct world *world)
         for (uint64_t k = 0; k < job->total; k++) {
             report->missing += !job->row[k];
             report->wrong += job->poison[k] && job->row[k] == 1;
+            report->blamed += !job->poison[k] && job->row[k] == 2;
         }
     }
 }
@@ -514,14 +516,14 @@ static void world_close(struct world *world)
     free(world->inbox);
 }
 
-void simulation_run(uint64_t seed, struct simulation_report *report)
+static void run(uint64_t seed, uint64_t fault_steps, struct simulation_report *report)
 {
     struct world world;
     *report = (struct simulation_report){0};
-    world_open(&world, seed, report);
+    world_open(&world, seed, fault_steps, report);
     for (; !all_ended(&world) && report->steps < STEPS_MAX; report->steps++) {
         world.now_ms += 1 + draw(&world, 100);
-        world.faults = report->steps < FAULT_STEPS;
+        world.faults = report->steps < fault_steps;
         if (chance(&world, 500))
             coordinator_crash(&world);
         for (int i = 0; i < WORKERS; i++)
@@ -535,4 +537,14 @@ void simulation_run(uint64_t seed, struct simulation_report *report)
     }
     judge(&world);
     world_close(&world);
+}
+
+void simulation_run(uint64_t seed, struct simulation_report *report)
+{
+    run(seed, FAULT_STEPS, report);
+}
+
+void simulation_run_poison_only(uint64_t seed, struct simulation_report *report)
+{
+    run(seed, 0, report);
 }

@@ -44,6 +44,22 @@ static void test_every_sample_ends_once(void **state)
     assert_true(sum.kills && sum.poisoned && sum.reconnects && sum.restarts && sum.outages && sum.adopted);
 }
 
+static void test_only_poisoned_samples_are_given_up(void **state)
+{
+    (void)state;
+    uint64_t poisoned = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct simulation_report report;
+        simulation_run_poison_only(seed, &report);
+        if (!report.finished || report.missing || report.wrong || report.disagreements || report.blamed)
+            fail_msg("seed %" PRIu64 ": finished %d, missing %" PRIu64 ", wrong %" PRIu64
+                     ", disagreements %" PRIu64 ", blamed %" PRIu64,
+                seed, report.finished, report.missing, report.wrong, report.disagreements, report.blamed);
+        poisoned += report.poisoned;
+    }
+    assert_true(poisoned > 300);
+}
+
 static void test_same_seed_same_history(void **state)
 {
     (void)state;
@@ -57,6 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_sample_ends_once),
+        cmocka_unit_test(test_only_poisoned_samples_are_given_up),
         cmocka_unit_test(test_same_seed_same_history),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
