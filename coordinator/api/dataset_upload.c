@@ -213,28 +213,32 @@ static void missing(json_t *problems, const char *field)
     problems_add(problems, json_pack("[s,s]", "body", field), "missing", "Field required", NULL);
 }
 
+static void wrong(json_t *problems, const char *field, const char *type, const char *msg, const char *sent)
+{
+    json_t *input = json_string(sent);
+    problems_add(problems, json_pack("[s,s]", "body", field), type, msg, input);
+    json_decref(input);
+}
+
 /* What is wrong with the form's fields; an empty list: nothing. */
 static json_t *check_form(const struct dataset_upload *u, bool *generated)
 {
     json_t *problems = json_array();
     const char *format = u->fields[FIELD_FORMAT], *flag = u->fields[FIELD_GENERATED];
+    const char *run_id = u->fields[FIELD_RUN_ID];
+    char uuid[37];
     if (!u->seen_file)
         missing(problems, "dataset");
-    if (!u->seen[FIELD_FORMAT]) {
+    if (!u->seen[FIELD_FORMAT])
         missing(problems, "format");
-    } else if (strcmp(format, "experiment") != 0 && strcmp(format, "job") != 0) {
-        json_t *input = json_string(format);
-        problems_add(problems, json_pack("[s,s]", "body", "format"), "enum",
-            "Input should be 'job' or 'experiment'", input);
-        json_decref(input);
-    }
+    else if (strcmp(format, "experiment") != 0 && strcmp(format, "job") != 0)
+        wrong(problems, "format", "enum", "Input should be 'job' or 'experiment'", format);
+    if (run_id[0] && !request_parse_uuid(run_id, uuid))
+        wrong(problems, "run_id", "uuid_parsing", "Input should be a valid UUID", run_id);
     *generated = strcasecmp(flag, "true") == 0 || strcmp(flag, "1") == 0;
-    if (!*generated && flag[0] && strcasecmp(flag, "false") != 0 && strcmp(flag, "0") != 0) {
-        json_t *input = json_string(flag);
-        problems_add(problems, json_pack("[s,s]", "body", "generated"), "bool_parsing",
-            "Input should be a valid boolean, unable to interpret input", input);
-        json_decref(input);
-    }
+    if (!*generated && flag[0] && strcasecmp(flag, "false") != 0 && strcmp(flag, "0") != 0)
+        wrong(problems, "generated", "bool_parsing",
+            "Input should be a valid boolean, unable to interpret input", flag);
     return problems;
 }
 

@@ -87,8 +87,9 @@ def test_a_form_without_its_fields_names_them(cluster):
     answer = requests.post(cluster.api + "/datasets", files={"other": ("x", "y")}, timeout=60)
     assert answer.status_code == 422
     assert [p["loc"] for p in detail(answer)] == [["body", "dataset"], ["body", "format"]]
-    answer = cluster.upload("examples\na\n", format="table")
-    assert [p["loc"] for p in detail(answer)] == [["body", "format"]]
+    answer = requests.post(cluster.api + "/datasets", files={"dataset": ("x", "examples\na\n")}, timeout=60,
+                           data={"format": "table", "run_id": "no-id", "generated": "perhaps"})
+    assert [p["loc"][1] for p in detail(answer)] == ["format", "run_id", "generated"]
 
 
 @pytest.mark.parametrize("kind,body", [
