@@ -9,7 +9,7 @@ enum { BLOCK_KEYS = ATTENTION_BLOCK_PAGES * KV_PAGE_TOKENS };
 /* ---- T5 ---- */
 
 /* The bucket of key position - query position, as the reference computes it, in float32. */
-static size_t relative_bucket(int32_t distance, bool bidirectional, int32_t buckets, int32_t max_distance)
+static int32_t relative_bucket(int32_t distance, bool bidirectional, int32_t buckets, int32_t max_distance)
 {
     int32_t base = 0;
     if (bidirectional) {
@@ -21,10 +21,10 @@ static size_t relative_bucket(int32_t distance, bool bidirectional, int32_t buck
     }
     int32_t exact = buckets / 2;
     if (distance < exact || exact == 0)
-        return (size_t)(base + (distance < buckets ? distance : buckets - 1));
+        return base + (distance < buckets ? distance : buckets - 1);
     float ratio = logf((float)distance / (float)exact) / (float)log((double)max_distance / (double)exact);
     int32_t large = exact + (int32_t)(ratio * (float)(buckets - exact));
-    return (size_t)(base + (large < buckets - 1 ? large : buckets - 1));
+    return base + (large < buckets - 1 ? large : buckets - 1);
 }
 
 bool attention_bias_prepare(
@@ -48,12 +48,12 @@ bool attention_bias_prepare(
     float *row = arena_alloc(cpu, round_up(table->in, LANES), sizeof(float));
     if (cpu->failed)
         return false;
-    size_t last = SIZE_MAX;
+    int32_t last = -1;
     for (size_t i = 0; i < out->span; i++) {
-        size_t bucket = relative_bucket((int32_t)i - (int32_t)out->zero, args->relative_bidirectional,
+        int32_t bucket = relative_bucket((int32_t)i - (int32_t)out->zero, args->relative_bidirectional,
             (int32_t)table->out, args->relative_max_distance);
         if (bucket != last)
-            weight_row(cpu, table, bucket, row);
+            weight_row(cpu, table, (size_t)bucket, row);
         last = bucket;
         for (size_t h = 0; h < args->heads; h++)
             bias[h * out->span + i] = row[h];

@@ -20,7 +20,7 @@ void cpu_fail(struct cpu_backend *cpu, enum error_code code, const char *format,
     char message[sizeof cpu->failure.message];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    vsnprintf(message, sizeof message, format, arguments); /* NOLINT(clang-analyzer-valist.Uninitialized) */
     va_end(arguments);
     error_set(&cpu->failure, code, "%s", message);
     cpu->failed = true;

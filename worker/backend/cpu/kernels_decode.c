@@ -271,7 +271,8 @@ INLINE float *q6_k_quarter(const uint8_t *low, const uint8_t *high, const int8_t
         q[i] = (uint8_t)(nibble | (high[i] >> (2 * quarter) & 3) << 4);
     }
     for (size_t i = 0; i < 32; i += 8, out += step) {
-        float s = scale * (float)scales[2 * quarter + i / 16];
+        size_t sixteen = 2 * quarter + i / 16;
+        float s = scale * (float)scales[sixteen];
         f8_store(out, f8_from_u8(q + i) * s - 32.0F * s);
     }
     return out;

@@ -16,7 +16,7 @@ void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
 float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
 
 /* Sums are single variables: the compiler would keep an array of them in memory. */
-#define ROW_SUMS(m, zero) s##m##0 = zero, s##m##1 = zero, s##m##2 = zero, s##m##3 = zero
+#define ROW_SUMS(m, zero) s##m##0 = (zero), s##m##1 = (zero), s##m##2 = (zero), s##m##3 = (zero)
 
 #define OUTPUT_ADD(n)                                                                                        \
     do {                                                                                                     \
@@ -186,10 +186,11 @@ void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step)
 {
     for (; count >= INT_LANES; count -= INT_LANES, row += INT_LANES, out += step)
         for (size_t i = 0; i < INT_LANES; i++)
-            out[i] = row[i];
-    if (count > 0)
-        for (size_t i = 0; i < INT_LANES; i++)
-            out[i] = i < count ? row[i] : 0;
+            out[i] = row[i]; /* NOLINT(bugprone-signed-char-misuse): numbers, not characters */
+    for (size_t i = 0; count > 0 && i < INT_LANES; i++)
+        out[i] = 0;
+    for (size_t i = 0; i < count; i++)
+        out[i] = row[i]; /* NOLINT(bugprone-signed-char-misuse) */
 }
 
 float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step)
