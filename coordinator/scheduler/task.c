@@ -254,6 +254,22 @@ static void bar(struct device *device, const struct job *job)
     device->barred[device->barred_count++] = alloc_string(job->model);
 }
 
+/* The next job of this model may ask for less memory: it gets its own try on each device. */
+static void lift_bars(const struct scheduler *scheduler, const struct job *job)
+{
+    for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
+        for (size_t i = 0; i < worker->device_count; i++) {
+            struct device *device = &worker->devices[i];
+            for (size_t k = device->barred_count; k-- > 0;) {
+                if (strcmp(device->barred[k], job->model) != 0)
+                    continue;
+                free(device->barred[k]);
+                device->barred[k] = device->barred[--device->barred_count];
+            }
+        }
+    }
+}
+
 static bool fits_somewhere(const struct scheduler *scheduler, const struct job *job)
 {
     for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next)
@@ -269,10 +285,12 @@ static void fail_memory(struct scheduler *scheduler, struct task *task, const st
     if (task->device)
         bar(task->device, job);
     job->trouble = *reason;
-    if (!fits_somewhere(scheduler, job))
-        job_end(scheduler, job, SCHEDULER_FAILED, reason);
-    else
+    if (fits_somewhere(scheduler, job)) {
         task_close(scheduler, task, task->retry);
+    } else {
+        lift_bars(scheduler, job);
+        job_end(scheduler, job, SCHEDULER_FAILED, reason);
+    }
 }
 
 static void fail_unavailable(
