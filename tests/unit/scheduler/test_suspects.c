@@ -257,6 +257,17 @@ static void make_suspect(struct recorder *recorder)
     recorder_lose(recorder, STRANGER, false);
 }
 
+static void finish_one(struct recorder *recorder, const char *worker)
+{
+    for (size_t i = 0; i < recorder->lease_count; i++) {
+        if (recorder->leases[i].over || strcmp(recorder->leases[i].worker, worker) != 0)
+            continue;
+        lease_finish(recorder, i, 1.0);
+        return;
+    }
+    fail_msg("%s runs nothing", worker);
+}
+
 static void test_a_suspect_runs_on_an_idle_worker_and_others_stay_away(void **state)
 {
     struct recorder recorder;
@@ -350,17 +361,63 @@ static void test_the_jobs_other_samples_go_on_while_a_worker_is_held_free(void *
 {
     struct recorder recorder;
     (void)state;
-    recorder_open(&recorder, NULL);
-    make_suspect(&recorder);
-    scheduler_job_cancel(recorder.scheduler, JOB_A, NULL);
+    recorder_open(&recorder, &(struct scheduler_options){.task_samples_first = 4});
     recorder_join(&recorder, WORKER_1, 2);
     recorder_join(&recorder, WORKER_2, 2);
-    recorder_add(&recorder, JOB_B, NULL, 1000, 1);
+    recorder_add(&recorder, JOB_A, NULL, 1000, 1);
     recorder_run(&recorder);
-    assert_int_equal(open_leases(&recorder, NULL, JOB_B), 4);
-    lease_fail(&recorder, lease_of(&recorder, JOB_B, 0), ERROR_INTERNAL, "crash"); /* 8: parts of 2 */
+    lease_fail(&recorder, lease_of(&recorder, JOB_A, 0), ERROR_INTERNAL, "out of luck"); /* 0 to 3 */
+    recorder_pass(&recorder, 1000);
+    assert_int_equal(open_leases(&recorder, NULL, NULL), 4); /* all busy with others */
+    finish_one(&recorder, WORKER_1);
     recorder_run(&recorder);
+    assert_int_equal(open_leases(&recorder, WORKER_1, NULL), 1); /* held free */
+    for (int i = 0; i < 5; i++) {
+        finish_one(&recorder, WORKER_2);
+        recorder_run(&recorder);
+        assert_int_equal(open_leases(&recorder, WORKER_2, NULL), 2);
+        assert_int_equal(lease_of(&recorder, JOB_A, 0), SIZE_MAX);
+    }
+    finish_one(&recorder, WORKER_1);
+    recorder_run(&recorder);
+    size_t suspect = lease_of(&recorder, JOB_A, 0);
+    assert_int_not_equal(suspect, SIZE_MAX);
+    assert_string_equal(recorder.leases[suspect].worker, WORKER_1);
+    assert_int_equal(recorder.leases[suspect].samples, 1);
+    assert_int_equal(open_leases(&recorder, WORKER_1, NULL), 1);
     recorder_close(&recorder);
+}
+
+static void test_a_reservation_ends_with_its_job_or_its_worker(void **state)
+{
+    struct recorder recorder;
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        recorder_open(&recorder, NULL);
+        make_suspect(&recorder);
+        recorder_join(&recorder, WORKER_1, 2);
+        recorder_add(&recorder, JOB_B, NULL, 1000, 1);
+        recorder_run(&recorder);
+        recorder_pass(&recorder, 1000);
+        finish_one(&recorder, WORKER_1);
+        recorder_run(&recorder);
+        assert_int_equal(open_leases(&recorder, WORKER_1, NULL), 1); /* held free */
+        if (way == 0) {
+            assert_true(scheduler_job_cancel(recorder.scheduler, JOB_A, NULL));
+        } else if (way == 1) {
+            recorder_lose(&recorder, WORKER_1, true);
+            recorder_join(&recorder, WORKER_2, 2);
+        } else {
+            assert_true(scheduler_worker_drain(recorder.scheduler, WORKER_1, true));
+            recorder_join(&recorder, WORKER_2, 2);
+        }
+        recorder_run(&recorder);
+        if (way == 0)
+            assert_int_equal(open_leases(&recorder, WORKER_1, JOB_B), 2);
+        else
+            assert_int_equal(open_leases(&recorder, WORKER_2, JOB_A), 1);
+        recorder_close(&recorder);
+    }
 }
 
 int main(void)
@@ -379,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_a_suspect_does_not_starve_beside_a_stream_of_jobs),
         cmocka_unit_test(test_other_workers_go_on_while_a_suspect_runs),
         cmocka_unit_test(test_the_jobs_other_samples_go_on_while_a_worker_is_held_free),
+        cmocka_unit_test(test_a_reservation_ends_with_its_job_or_its_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
