@@ -58,7 +58,8 @@ void auth_token_new(char out[AUTH_TOKEN_CHARS + 1])
 {
     unsigned char bytes[32];
     randombytes_buf(bytes, sizeof(bytes));
-    memcpy(out, TOKEN_PREFIX, 3);
+    for (int i = 0; i < 3; i++)
+        out[i] = TOKEN_PREFIX[i];
     sodium_bin2base64(
         out + 3, AUTH_TOKEN_CHARS + 1 - 3, bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(bytes, sizeof(bytes));

@@ -33,6 +33,7 @@ void handle_job_cancel(struct request *request);
 void handle_job_delete(struct request *request);
 void handle_job_logs(struct request *request);
 void handle_job_submit_inference(struct request *request);
+void handle_job_submit_annotate(struct request *request);
 void handle_job_submit_evaluator(struct request *request);
 /* results.c */
 void handle_result(struct request *request);

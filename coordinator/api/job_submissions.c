@@ -1,4 +1,4 @@
-/* POST /jobs/inference, /jobs/evaluator: the second API's jobs. */
+/* POST /jobs/inference, /jobs/annotate, /jobs/evaluator: the second API's jobs. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -133,4 +133,11 @@ void handle_job_submit_evaluator(struct request *request)
     submission.metrics = json_is_array(metrics) ? metrics : NULL;
     submission.settings = settings_of(config);
     submission_start(request, &submission, view_job);
+}
+
+void handle_job_submit_annotate(struct request *request)
+{
+    request_answer_detail(request, MHD_HTTP_NOT_IMPLEMENTED,
+        "annotate jobs are not available yet: run an inference job and upload its predictions as "
+        "ground_truth");
 }
