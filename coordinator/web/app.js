@@ -93,11 +93,13 @@ function actionCell(experiment) {
 }
 
 function showExperiments(listing) {
-  // A control that has the focus keeps its row: replacing it would throw a keyboard user out.
-  if (byId("experiment-rows").contains(document.activeElement) && listing.items.every((e) => e.status !== "running")) return;
-  byId("experiment-rows").replaceChildren(...listing.items.map((experiment) => row([
+  const rows = byId("experiment-rows");
+  // A control that has the focus gets it back: replacing its row must not throw a keyboard user out.
+  const focused = rows.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  rows.replaceChildren(...listing.items.map((experiment) => row([
     cell(experiment.name), cell(experiment.model), statusCell(experiment), progressCell(experiment),
     cell(scores(experiment.means)), cell(seconds(experiment), "number"), actionCell(experiment)])));
+  if (focused) [...rows.querySelectorAll("button")].find((b) => b.getAttribute("aria-label") === focused)?.focus();
   byId("no-experiments").hidden = listing.total > 0;
 }
 
@@ -109,9 +111,11 @@ function showWorkers(listing) {
   byId("no-workers").hidden = listing.total > 0;
 }
 
+const plural = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;
+
 function showStatus(status) {
-  byId("cluster").textContent = `${status.workers} workers, ${status.slots} slots, ${status.jobs} jobs, ` +
-    `${status.samples_remaining} samples waiting, database ${status.database}, version ${status.version}`;
+  byId("cluster").textContent = `${plural(status.workers, "worker")}, ${plural(status.slots, "slot")}, ${plural(status.jobs, "job")}, ` +
+    `${plural(status.samples_remaining, "sample")} waiting, database ${status.database}, version ${status.version}`;
 }
 
 function show(error) {
