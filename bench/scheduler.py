@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast the cluster schedules: no-op tasks through a live one on loopback, results durable in Postgres.
 
-usage: bench/scheduler [--build build] [--workers 2] [--samples 200000] [--jobs 1] [--ray]
+usage: build/bench/scheduler [--build build] [--workers 2] [--samples 200000] [--jobs 1] [--ray]
 
 Starts a private Postgres, a coordinator and workers in a temporary folder, and prints one JSON line last:
   ready_s                    from starting the coordinator (Postgres running) until /readyz answers 200
@@ -28,8 +28,6 @@ import sys
 import tempfile
 import time
 import uuid
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def free_ports():
@@ -207,7 +205,7 @@ def measure(cluster, a):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    p.add_argument("--build", type=pathlib.Path, default=pathlib.Path("@PROJECT_BINARY_DIR@"))
     p.add_argument("--workers", type=int, default=2)
     p.add_argument("--samples", type=int, default=200000)
     p.add_argument("--tasks", type=int, default=20000)
