@@ -315,26 +315,57 @@ static bool describe_unmet(const struct scheduler *scheduler, const struct job *
     return false;
 }
 
+/* Why a job that some worker could run has no task. */
+static void describe_turn(const struct job *job, uint64_t now_ms, char *text, size_t size)
+{
+    bool ready = false, plain = false;
+    for (size_t i = 0; job->not_before_ms <= now_ms && i < job->remaining.count; i++) {
+        struct retry retry = job->remaining.items[i].retry;
+        ready = ready || retry.not_before_ms <= now_ms;
+        plain = plain || (retry.not_before_ms <= now_ms && retry.limit != 1);
+    }
+    if (!ready)
+        snprintf(text, size, "to be tried again after: %.200s", job->trouble.message);
+    else if (!plain)
+        snprintf(text, size, "to be tried again on a worker of its own, once one is idle, after: %.150s",
+            job->trouble.message);
+    else
+        snprintf(text, size, "every slot that could run it is taken");
+}
+
+static bool fits_memory(const struct worker *worker, const struct job *job)
+{
+    for (size_t i = 0; i < worker->device_count; i++)
+        if (!device_bars(&worker->devices[i], job))
+            return true;
+    return false;
+}
+
 static void describe_waiting(
     const struct scheduler *scheduler, const struct job *job, uint64_t now_ms, char *text, size_t size)
 {
-    bool capable = false, ready = false;
+    bool capable = false, fits = false, ready = false;
     for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next) {
-        capable = capable || worker_has(worker, job);
-        ready = ready || (worker_has(worker, job) && !worker->draining);
+        if (!worker_has(worker, job))
+            continue;
+        capable = true;
+        fits = fits || fits_memory(worker, job);
+        ready = ready || (fits_memory(worker, job) && !worker->draining);
     }
     if (scheduler->paused)
         snprintf(text, size, "assigning is paused: Postgres does not answer");
+    else if (!job->remaining.total)
+        snprintf(text, size, "the errors of its last samples are being written");
     else if (!scheduler->worker_list)
         snprintf(text, size, "no worker is connected");
     else if (!capable && !describe_unmet(scheduler, job, text, size))
         snprintf(text, size, "no connected worker has everything it needs");
+    else if (capable && !fits)
+        snprintf(text, size, "its model does not fit into the memory of any connected worker");
     else if (capable && !ready)
         snprintf(text, size, "every worker that could run it is draining");
-    else if (capable && (job->not_before_ms > now_ms || job->trouble.code))
-        snprintf(text, size, "to be tried again after: %.200s", job->trouble.message);
     else if (capable)
-        snprintf(text, size, "every slot that could run it is taken");
+        describe_turn(job, now_ms, text, size);
 }
 
 bool scheduler_job_progress(const struct scheduler *scheduler, const char *job_id, uint64_t now_ms,

@@ -342,5 +342,6 @@ void scheduler_task_returned(
     uint64_t again_ms = now_ms + scheduler->options.backoff_ms;
     if (job->not_before_ms < again_ms)
         job->not_before_ms = again_ms;
+    error_set(&job->trouble, ERROR_UNAVAILABLE, "its samples could not be sent to a worker");
     task_close(scheduler, task, task->retry);
 }
