@@ -91,7 +91,7 @@ static void allow_add(struct route_match *out, const char *method)
 void route_find(
     const struct route *routes, size_t count, const char *method, const char *path, struct route_match *out)
 {
-    struct segment segments[ROUTE_SEGMENTS_MAX];
+    struct segment segments[ROUTE_SEGMENTS_MAX] = {0};
     *out = (struct route_match){0};
     size_t segment_count = split(path, segments);
     if (segment_count > ROUTE_SEGMENTS_MAX || path[0] != '/')

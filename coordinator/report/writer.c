@@ -87,9 +87,9 @@ void writer_number(struct writer *w, double value)
         if (strtod(text, NULL) == value)
             break;
     }
-    if (!strpbrk(text, ".e")) /* a reader that tells integers from reals sees a real */
-        strcat(text, ".0");
     writer_text(w, text);
+    if (!strpbrk(text, ".e")) /* a reader that tells integers from reals sees a real */
+        writer_text(w, ".0");
 }
 
 size_t writer_take(struct writer *w, char *out, size_t max)
