@@ -25,7 +25,8 @@ import torch, ctranslate2
 from transformers import BartConfig, BartForConditionalGeneration
 torch.manual_seed(0); torch.set_num_threads(threads)
 config = BartConfig(vocab_size=50264, d_model=1024, encoder_layers=12, decoder_layers=12, encoder_ffn_dim=4096, decoder_ffn_dim=4096,
-                    encoder_attention_heads=16, decoder_attention_heads=16, max_position_embeddings=1024, dropout=0.0)
+                    encoder_attention_heads=16, decoder_attention_heads=16, max_position_embeddings=1024, dropout=0.0,
+                    normalize_before=False, normalize_embedding=True, add_final_layer_norm=False, scale_embedding=False)
 model = BartForConditionalGeneration(config).eval()
 model.generation_config.forced_eos_token_id = None
 model.save_pretrained(directory)
@@ -62,7 +63,7 @@ class Peers:
         probe = subprocess.run([python, "-c", "import torch, transformers, ctranslate2"], capture_output=True)
         if probe.returncode == 0:
             self.process = subprocess.Popen([python, "-c", PEERS, directory, str(threads)], stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                            stdout=subprocess.PIPE, text=True)
             while self.process.stdout.readline().strip() != "ready":
                 if self.process.poll() is not None:
                     raise SystemExit("the peers' process ended early; run without --peers to leave them out")
