@@ -150,7 +150,7 @@ bool scheduler_job_add(
     if (!spec_valid(scheduler, spec, err))
         return false;
     struct job *job = alloc_zero(1, sizeof *job);
-    strcpy(job->id, spec->id);
+    memcpy(job->id, spec->id, sizeof job->id);
     job->serial = ++scheduler->serial_next;
     job->model = alloc_string(spec->model ? spec->model : "");
     job->model_hash = text_hash(job->model);
@@ -189,7 +189,7 @@ void job_end(
         task_close(scheduler, task, (struct retry){0});
     }
     struct decision *decision = decision_add(scheduler, DECIDE_FINISHED);
-    strcpy(decision->job_id, job->id);
+    memcpy(decision->job_id, job->id, sizeof job->id);
     decision->outcome = outcome;
     if (reason)
         decision->reason = *reason;
@@ -214,7 +214,7 @@ void job_give_up(struct scheduler *scheduler, struct job *job, uint64_t index, c
     }
     job->recording[job->recording_count++] = index;
     struct decision *decision = decision_add(scheduler, DECIDE_GIVE_UP);
-    strcpy(decision->job_id, job->id);
+    memcpy(decision->job_id, job->id, sizeof job->id);
     decision->index = index;
     decision->reason = *reason;
     scheduler->counts.samples_given_up++;

@@ -84,7 +84,7 @@ void decision_revoke(struct scheduler *scheduler, const char *worker_id, const c
     uint64_t attempt, const char *reason)
 {
     struct decision *decision = decision_add(scheduler, DECIDE_REVOKE);
-    strcpy(decision->worker_id, worker_id);
+    snprintf(decision->worker_id, sizeof decision->worker_id, "%s", worker_id);
     snprintf(decision->job_id, sizeof decision->job_id, "%s", job_id);
     decision->task_id = task_id;
     decision->attempt = attempt;

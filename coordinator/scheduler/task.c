@@ -305,7 +305,7 @@ static void fail_unavailable(
         job->not_before_ms = now_ms + backoff_ms(scheduler, job->outages);
     }
     if (task->worker)
-        strcpy(job->avoid, task->worker->id);
+        memcpy(job->avoid, task->worker->id, sizeof job->avoid);
     if (job->outages >= scheduler->options.outages_max)
         job_end(scheduler, job, SCHEDULER_FAILED, reason);
     else

@@ -185,7 +185,7 @@ bool scheduler_worker_join(
         devices_free(&before);
     } else {
         worker = alloc_zero(1, sizeof *worker);
-        strcpy(worker->id, spec->id);
+        memcpy(worker->id, spec->id, sizeof worker->id);
         worker->rate.window_ms = now_ms;
         worker_describe(worker, spec);
         table_add_text(&scheduler->workers, &worker->by_id, worker->id, worker);
