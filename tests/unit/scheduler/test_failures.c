@@ -80,7 +80,7 @@ static void test_unavailable_is_tried_elsewhere_first(void **state)
     recorder_join(&recorder, WORKER_2, 1);
     recorder_add(&recorder, JOB_A, NULL, 1, 1);
     recorder_run(&recorder);
-    strcpy(failed, recorder.leases[0].worker);
+    memcpy(failed, recorder.leases[0].worker, sizeof failed);
     lease_fail(&recorder, 0, ERROR_UNAVAILABLE, "no route");
     recorder_pass(&recorder, 499);
     assert_int_equal(recorder.lease_count, 1); /* it waits */
