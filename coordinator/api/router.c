@@ -9,11 +9,13 @@ struct segment {
 };
 
 /* Splits at slashes; empty segments at the end (a trailing slash) do not count. Returns how many, or a number
- * over the limit when there are more. */
+ * over the limit when there are more. The rest of `out` is empty. */
 static size_t split(const char *path, struct segment out[ROUTE_SEGMENTS_MAX])
 {
     size_t count = 0;
     const char *p = path;
+    for (size_t i = 0; i < ROUTE_SEGMENTS_MAX; i++)
+        out[i] = (struct segment){"", 0};
     if (*p == '/')
         p++;
     while (*p) {
@@ -91,7 +93,7 @@ static void allow_add(struct route_match *out, const char *method)
 void route_find(
     const struct route *routes, size_t count, const char *method, const char *path, struct route_match *out)
 {
-    struct segment segments[ROUTE_SEGMENTS_MAX] = {0};
+    struct segment segments[ROUTE_SEGMENTS_MAX];
     *out = (struct route_match){0};
     size_t segment_count = split(path, segments);
     if (segment_count > ROUTE_SEGMENTS_MAX || path[0] != '/')

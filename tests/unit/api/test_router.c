@@ -80,7 +80,7 @@ static void hostile_paths_find_nothing(void **state)
     (void)state;
     char deep[600] = "", long_name[400] = "/things/";
     for (size_t i = 0; i < 100; i++)
-        strcat(deep, "/a");
+        memcpy(deep + 2 * i, "/a", 2);
     memset(long_name + 8, 'x', 300);
     const char *paths[] = {
         deep, long_name, "", "things", "//things", "/things//", "/things/{thing_id}/parts", "/../things"};
