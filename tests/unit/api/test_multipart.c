@@ -185,11 +185,12 @@ static void content_types_without_a_usable_boundary_are_refused(void **state)
     (void)state;
     static const char *types[] = {"", "application/json", "multipart/form-data",
         "multipart/form-data; boundary=", "multipart/form-data; boundary=\"\"",
-        "multipart/form-data; boundary=a\x01b",
-        "multipart/"
-        "form-data;boundary=01234567890123456789012345678901234567890123456789012345678901234567890"};
+        "multipart/form-data; boundary=a\x01b"};
     struct multipart_handler handler = {NULL, on_begin, on_data, on_end};
     struct error err;
+    char too_long[128] = "multipart/form-data; boundary=";
+    memset(too_long + 30, 'x', 71);
+    assert_null(multipart_open(too_long, &handler, &err));
     assert_null(multipart_open(NULL, &handler, &err));
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         err.message[0] = '\0';
