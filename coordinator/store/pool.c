@@ -378,8 +378,8 @@ static void expire_waiting(struct pool *pool, struct queue *queue, uint64_t now_
     queue_prepend(queue, &kept);
     while ((request = queue_take(&ended))) {
         char reason[384];
-        snprintf(
-            reason, sizeof reason, "Postgres does not answer%s%s", *pool->trouble ? ": " : "", pool->trouble);
+        snprintf(reason, sizeof reason, "the Postgres database does not answer%s%s",
+            *pool->trouble ? ": " : "", pool->trouble);
         request_fail(request, ERROR_UNAVAILABLE, reason);
     }
 }

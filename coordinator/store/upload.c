@@ -312,8 +312,8 @@ struct store_upload *store_upload_begin(struct store *store, const struct store_
     store->uploads = upload;
     store->upload_count++;
     if (store->state != STORE_ACTIVE) {
-        error_set(
-            &upload->trouble, ERROR_UNAVAILABLE, "Postgres does not answer; nothing can be uploaded now");
+        error_set(&upload->trouble, ERROR_UNAVAILABLE,
+            "the Postgres database does not answer; nothing can be uploaded now");
         fail_later(upload);
     } else if (store->upload_count > UPLOADS_MAX) {
         error_set(
