@@ -37,6 +37,10 @@ static void read_config(struct loader *l, struct t5 *m)
     m->buckets = loader_size(l, "relative_attention_num_buckets", 32);
     m->max_distance = (int32_t)loader_size(l, "relative_attention_max_distance", 128);
     m->epsilon = loader_real(l, "layer_norm_epsilon", 1e-6);
+    /* Half of the buckets are single distances; the rest reach from there to the greatest, by logarithm. */
+    if (m->buckets < 4 || m->buckets % 2 != 0 || (size_t)m->max_distance <= m->buckets / 2)
+        loader_fail(l, ERROR_INVALID, "config.json: %zu relative attention buckets up to a distance of %d",
+            m->buckets, m->max_distance);
     const char *kind = json_string_value(json_object_get(l->config, "feed_forward_proj"));
     if (!kind)
         kind = strcmp(l->network->architecture->model_type, "mt5") == 0 ? "gated-gelu" : "relu";
