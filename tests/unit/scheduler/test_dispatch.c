@@ -66,6 +66,28 @@ static void test_a_new_job_is_owed_nothing_for_the_time_before(void **state)
     recorder_close(&recorder);
 }
 
+static void test_a_job_that_could_not_run_catches_up_a_little_only(void **state)
+{
+    struct recorder recorder;
+    (void)state;
+    recorder_open(&recorder, &(struct scheduler_options){.switch_cost_ms = 10000});
+    recorder_join(&recorder, WORKER_1, 1);
+    recorder_add(&recorder, JOB_A, NULL, 100000, 1);
+    recorder_add(&recorder, JOB_B, "mistral://large", 100000, 1); /* nobody runs it yet */
+    serve(&recorder, 200);
+    assert_int_equal(samples_of(&recorder, JOB_B), 0);
+    uint64_t before = samples_of(&recorder, JOB_A);
+    const struct scheduler_device device = {"cpu", 1};
+    const char *const schemes[] = {"hf", "mistral"};
+    const struct scheduler_worker_spec able = {
+        .id = WORKER_1, .devices = &device, .device_count = 1, .schemes = schemes, .scheme_count = 2};
+    assert_true(scheduler_worker_join(recorder.scheduler, &able, recorder.now_ms, NULL));
+    serve(&recorder, 30);
+    /* Ten of its own at first, then in turn; not the two hundred that it missed. */
+    assert_in_range(samples_of(&recorder, JOB_A) - before, 8 * 8, 15 * 8);
+    recorder_close(&recorder);
+}
+
 static void test_interactive_goes_first(void **state)
 {
     struct recorder recorder;
@@ -208,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_share_is_of_time_not_of_samples),
         cmocka_unit_test(test_a_new_job_is_owed_nothing_for_the_time_before),
+        cmocka_unit_test(test_a_job_that_could_not_run_catches_up_a_little_only),
         cmocka_unit_test(test_interactive_goes_first),
         cmocka_unit_test(test_a_job_goes_where_its_model_is_loaded),
         cmocka_unit_test(test_two_jobs_part_to_their_models),
