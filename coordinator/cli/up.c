@@ -196,13 +196,12 @@ static void stop_all(const struct local *local, bool tell)
         pid_t pid = local_pid(local, name);
         if (pid)
             kill(pid, SIGTERM);
+        any = any || pid;
     }
     for (int i = 1; i <= WORKERS_MAX; i++) {
         worker_name(i, name);
-        for (int waited = 0; local_pid(local, name) && waited < DRAIN_TIMEOUT_MS; waited += POLL_MS) {
-            any = true;
+        for (int waited = 0; local_pid(local, name) && waited < DRAIN_TIMEOUT_MS; waited += POLL_MS)
             sleep_ms(POLL_MS);
-        }
         local_stop(local, name, SIGKILL, 0);
     }
     if (any && tell)
