@@ -47,6 +47,19 @@ bool log_parse_format(const char *text, enum log_format *out)
     return true;
 }
 
+bool log_configure(const char *program, const char *level, const char *format, struct error *err)
+{
+    enum log_level parsed_level;
+    enum log_format parsed_format;
+    if (!log_parse_level(level, &parsed_level))
+        return error_set(
+            err, ERROR_INVALID, "--log-level takes debug, info, warn or error, not \"%.40s\"", level);
+    if (!log_parse_format(format, &parsed_format))
+        return error_set(err, ERROR_INVALID, "--log-format takes logfmt or json, not \"%.40s\"", format);
+    log_open(program, parsed_level, parsed_format);
+    return true;
+}
+
 void log_set_tap(void (*tap)(enum log_level, const char *, void *), void *context)
 {
     state.tap = tap;

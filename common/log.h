@@ -19,6 +19,9 @@ enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 /* Call once before threads start. `program` is borrowed for the process's life and put into every line. */
 void log_open(const char *program, enum log_level level, enum log_format format);
 
+/* The same from the texts of --log-level and --log-format. */
+bool log_configure(const char *program, const char *level, const char *format, struct error *err);
+
 /* Parses "debug|info|warn|error" and "logfmt|json"; false when it is none of them. */
 bool log_parse_level(const char *text, enum log_level *out);
 bool log_parse_format(const char *text, enum log_format *out);

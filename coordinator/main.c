@@ -85,14 +85,8 @@ static int fail(const struct error *err, int status)
 
 static bool read_logging(const struct config *config, struct error *err)
 {
-    enum log_level level;
-    enum log_format format;
-    if (!log_parse_level(config_text(config, "log-level"), &level))
-        return error_set(err, ERROR_INVALID, "--log-level takes debug, info, warn or error");
-    if (!log_parse_format(config_text(config, "log-format"), &format))
-        return error_set(err, ERROR_INVALID, "--log-format takes logfmt or json");
-    log_open("coordinator", level, format);
-    return true;
+    return log_configure(
+        "coordinator", config_text(config, "log-level"), config_text(config, "log-format"), err);
 }
 
 /* "127.0.0.1:8000", "[::1]:8000", ":8000" (every address). */
@@ -110,7 +104,7 @@ static bool read_address(const char *text, char address[ADDRESS_BYTES], uint16_t
     snprintf(
         address, ADDRESS_BYTES, "%.*s", (int)(bracketed ? length - 2 : length), bracketed ? text + 1 : text);
     if (!*address)
-        strcpy(address, "0.0.0.0");
+        snprintf(address, ADDRESS_BYTES, "0.0.0.0");
     *port = (uint16_t)number;
     return true;
 }

@@ -68,14 +68,7 @@ static bool parse_dtype(const char *name, enum dtype *out, struct error *err)
 
 static bool read_logging(const struct config *config, struct error *err)
 {
-    enum log_level level;
-    enum log_format format;
-    if (!log_parse_level(config_text(config, "log-level"), &level))
-        return error_set(err, ERROR_INVALID, "--log-level takes debug, info, warn or error");
-    if (!log_parse_format(config_text(config, "log-format"), &format))
-        return error_set(err, ERROR_INVALID, "--log-format takes logfmt or json");
-    log_open("worker", level, format);
-    return true;
+    return log_configure("worker", config_text(config, "log-level"), config_text(config, "log-format"), err);
 }
 
 static bool read_devices(const struct config *config, struct session_options *out, struct error *err)
