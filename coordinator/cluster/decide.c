@@ -1,5 +1,6 @@
 /* Carrying out what the scheduler decides. Nothing here calls the scheduler from within a decision: what
  * comes of one is told to it later, from the store's callbacks. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,8 +191,8 @@ static void on_assign(void *context, const struct scheduler_assignment *decided)
     struct cluster *cluster = context;
     struct assignment *assignment = alloc_zero(1, sizeof *assignment);
     assignment->cluster = cluster;
-    strcpy(assignment->worker_id, decided->worker_id);
-    strcpy(assignment->job_id, decided->job_id);
+    snprintf(assignment->worker_id, sizeof assignment->worker_id, "%s", decided->worker_id);
+    snprintf(assignment->job_id, sizeof assignment->job_id, "%s", decided->job_id);
     assignment->device = alloc_string(decided->device);
     assignment->task_id = decided->task_id;
     assignment->attempt = decided->attempt;
@@ -251,7 +252,7 @@ static void on_give_up(void *context, const char *job_id, uint64_t index, const 
         .error_message = reason->message,
     };
     *given_up = (struct given_up){.cluster = cluster, .index = index};
-    strcpy(given_up->job_id, job_id);
+    snprintf(given_up->job_id, sizeof given_up->job_id, "%s", job_id);
     log_warn("sample given up", "job", job_id, "sample", LOG_INT(index), "reason", reason->message);
     char *line = alloc_format("sample %llu is recorded as an error after several tries: %s",
         (unsigned long long)index, reason->message);
@@ -310,7 +311,7 @@ static void on_job_finished(
     struct cluster *cluster = context;
     struct ending *ending = alloc_zero(1, sizeof *ending);
     ending->cluster = cluster;
-    strcpy(ending->job_id, job_id);
+    snprintf(ending->job_id, sizeof ending->job_id, "%s", job_id);
     cluster->appends++;
     store_job_finish(cluster->store, job_id, statuses[outcome], reason, on_ended, ending);
 }

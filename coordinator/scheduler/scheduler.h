@@ -165,7 +165,7 @@ struct scheduler_worker_spec {
     size_t held_count;
 };
 
-/* A worker said hello; also again after a lost connection, with the same id. */
+/* A worker said hello; also again after a lost connection, with the same id. It is not draining then. */
 bool scheduler_worker_join(struct scheduler *scheduler, const struct scheduler_worker_spec *spec,
     uint64_t now_ms, struct error *err);
 
@@ -204,8 +204,8 @@ void scheduler_task_done(struct scheduler *scheduler, const char *job_id, uint64
 /* The attempt cannot go on. By code: INVALID, NOT_FOUND, DENIED, UNSUPPORTED, TOO_LARGE end the job (the
  * model or settings are wrong everywhere); MEMORY bars this device from the model and ends the job when no
  * other is left; UNAVAILABLE is tried again later, elsewhere first; CANCELLED blames nobody; anything else
- * suspects the samples: they are leased again in halves until the guilty one is alone, and that one is given
- * up. */
+ * suspects the samples: they are leased again in smaller parts until the guilty one is alone, on a worker
+ * that runs nothing else, and that one is given up. */
 void scheduler_task_failed(struct scheduler *scheduler, const char *job_id, uint64_t task_id,
     uint64_t attempt, const struct error *reason, uint64_t now_ms);
 

@@ -39,7 +39,8 @@ struct task {
     uint64_t owed;        /* bits set in `bits` */
     uint64_t leased;      /* owed at the start, for its speed */
     uint64_t assigned_ms, lease_until_ms;
-    bool sent; /* the worker said that all is sent; its lease cannot end before the commit */
+    bool adopted; /* known by its id alone: which of its samples the worker has is a guess */
+    bool sent;    /* the worker said that all is sent; its lease cannot end before the commit */
     struct retry retry;
     uint64_t *bits; /* owed samples, by position - first */
 };

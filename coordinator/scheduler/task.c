@@ -141,7 +141,7 @@ void task_suspect(struct scheduler *scheduler, struct task *task, bool in_compan
     if (task->owed > 1) {
         retry.limit = (uint32_t)((task->owed + BISECT_PARTS - 1) / BISECT_PARTS);
     } else if (task->owed == 1) {
-        retry.alone = task->retry.alone + !in_company;
+        retry.alone = task->retry.alone + !(in_company || task->adopted);
         if (retry.alone >= scheduler->options.attempts_max) {
             uint64_t bit = 0, count = 0;
             owed_run(task, &bit, &count);
@@ -168,6 +168,7 @@ void task_adopt(
         return;
     }
     struct task *task = task_open(scheduler, job, &worker->devices[0], held->task_id, held->attempt, now_ms);
+    task->adopted = true;
     task->lease_until_ms = now_ms + scheduler->options.lease_ms;
     job->started = true;
     if (!job->started_ms)
@@ -225,16 +226,17 @@ void scheduler_task_done(struct scheduler *scheduler, const char *job_id, uint64
     if (!task)
         return;
     scheduler->counts.tasks_done++;
-    if (task->owed) {
+    if (task->owed && !task->adopted) {
         struct error reason = {0};
         error_set(&reason, ERROR_INTERNAL, "the worker ended the task without a result for this sample");
         task_suspect(scheduler, task, false, &reason, now_ms);
         return;
     }
     /* Below a millisecond the clock says little; a NaN or a negative number says nothing. */
-    if (seconds >= 0 && task->worker && task->worker->device_count && task->leased) {
+    if (seconds >= 0 && task->worker && task->worker->device_count && task->leased > task->owed) {
         struct device *device = task->device ? task->device : &task->worker->devices[0];
-        device_learn_rate(device, task->job, (double)task->leased / (seconds > 1e-3 ? seconds : 1e-3));
+        device_learn_rate(
+            device, task->job, (double)(task->leased - task->owed) / (seconds > 1e-3 ? seconds : 1e-3));
     }
     task_close(scheduler, task, (struct retry){0});
 }
