@@ -32,12 +32,14 @@ static void open_gap(struct spans *spans, size_t at)
         spans->capacity = spans->capacity ? spans->capacity * 2 : 8;
         spans->items = alloc_resize(spans->items, spans->capacity, sizeof *spans->items);
     }
+    assert(spans->items && at <= spans->count);
     memmove(&spans->items[at + 1], &spans->items[at], (spans->count - at) * sizeof *spans->items);
     spans->count++;
 }
 
 static void close_gap(struct spans *spans, size_t at)
 {
+    assert(spans->items && at < spans->count);
     spans->count--;
     memmove(&spans->items[at], &spans->items[at + 1], (spans->count - at) * sizeof *spans->items);
 }
