@@ -201,7 +201,8 @@ static void job_schedule(struct world *world, struct sim_job *job)
         .remaining = ranges,
         .remaining_count = count,
         .all_done = count == 0,
-        .weight = 1.0 + (double)draw(world, 3)};
+        .weight = 1.0 + (double)draw(world, 3),
+        .interactive = draw(world, 4) == 0};
     struct error err = {0};
     bool added = scheduler_job_add(world->scheduler, &spec, world->now_ms, &err);
     assert(added);
@@ -377,6 +378,19 @@ static void task_fail(struct world *world, struct sim_task *task, enum error_cod
     task_forget(task);
 }
 
+/* The coordinator could send only a part of the assignment, or nothing of it. */
+static void task_send_less(struct world *world, struct sim_task *task)
+{
+    if (task->todo_count > 1 && draw(world, 2)) {
+        task->todo_count /= 2;
+        scheduler_task_cut(
+            world->scheduler, task->job->id, task->id, task->attempt, task->todo[task->todo_count]);
+    } else {
+        scheduler_task_returned(world->scheduler, task->job->id, task->id, task->attempt, world->now_ms);
+        task_forget(task);
+    }
+}
+
 /* Runs a few samples; false when that killed the worker. */
 static bool task_step(struct world *world, struct sim_worker *worker, struct sim_task *task)
 {
@@ -444,7 +458,9 @@ static void worker_step(struct world *world, struct sim_worker *worker)
         static const enum error_code codes[] = {ERROR_UNAVAILABLE, ERROR_CANCELLED, ERROR_UNAVAILABLE};
         if (!task->used || task->finished)
             continue;
-        if (worker->connected && !task->unacked_count && chance(world, 150))
+        if (worker->connected && !task->at && chance(world, 100))
+            task_send_less(world, task);
+        else if (worker->connected && !task->unacked_count && chance(world, 150))
             task_fail(world, task, codes[draw(world, 3)]);
         else if (!task_step(world, worker, task))
             return;

@@ -284,6 +284,27 @@ static void test_a_restarted_coordinator_goes_on_with_held_tasks(void **state)
     recorder_close(&before);
 }
 
+static void test_an_adopted_task_is_not_blamed_for_samples_it_never_had(void **state)
+{
+    struct recorder recorder;
+    const struct scheduler_held held = {JOB_A, UINT64_C(0) << SCHEDULER_SPAN_BITS | 12, 5};
+    const uint64_t had[] = {0, 1, 2, 3, 4, 5, 6, 7}; /* of the twelve: the rest was cut off */
+    (void)state;
+    recorder_open(&recorder, NULL);
+    recorder_add(&recorder, JOB_A, NULL, 1000, 1);
+    assert_true(join_holding(&recorder, WORKER_1, &held, 1));
+    assert_int_equal(progress_of(&recorder, JOB_A).leased, 12);
+    assert_int_equal(
+        scheduler_results_committed(recorder.scheduler, JOB_A, held.task_id, had, 8, 0, recorder.now_ms), 8);
+    scheduler_task_done(recorder.scheduler, JOB_A, held.task_id, 5, 4.0, recorder.now_ms);
+    recorder_run(&recorder);
+    size_t next = lease_of(&recorder, JOB_A, 8); /* at once, with others */
+    assert_int_not_equal(next, SIZE_MAX);
+    assert_int_equal(recorder.leases[next].samples, 4); /* two a second: what it had, not what was guessed */
+    assert_true(lease_contains(&recorder.leases[next], 11));
+    recorder_close(&recorder);
+}
+
 static void test_the_same_range_is_adopted_from_one_worker_only(void **state)
 {
     struct recorder recorder;
@@ -342,8 +363,11 @@ static void test_a_second_hello_does_not_double_the_worker(void **state)
     recorder_add(&recorder, JOB_A, NULL, 1000, 1);
     recorder_run(&recorder);
     const struct scheduler_held held[] = {held_of(&recorder.leases[0]), held_of(&recorder.leases[1])};
+    struct scheduler_worker_load load;
     assert_true(scheduler_worker_drain(recorder.scheduler, WORKER_1, true));
     assert_true(join_holding(&recorder, WORKER_1, held, 2));
+    assert_true(scheduler_worker_load(recorder.scheduler, WORKER_1, recorder.now_ms, &load));
+    assert_false(load.draining); /* whoever drained it says so again */
     recorder_run(&recorder);
     assert_int_equal(counts_of(&recorder).workers, 1);
     assert_int_equal(counts_of(&recorder).slots, 2);
@@ -366,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_comes_back_after_its_lease_keeps_what_nobody_else_got),
         cmocka_unit_test(test_a_worker_that_comes_back_too_late_is_told_to_stop),
         cmocka_unit_test(test_a_restarted_coordinator_goes_on_with_held_tasks),
+        cmocka_unit_test(test_an_adopted_task_is_not_blamed_for_samples_it_never_had),
         cmocka_unit_test(test_the_same_range_is_adopted_from_one_worker_only),
         cmocka_unit_test(test_nonsense_that_a_worker_claims_to_hold_is_revoked),
         cmocka_unit_test(test_a_claim_reaching_past_the_end_holds_what_there_is),
