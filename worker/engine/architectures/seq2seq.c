@@ -98,8 +98,9 @@ static const struct weight *sinusoid_table(struct loader *l, size_t rows, size_t
     size_t half = (width + 1) / 2;
     for (size_t p = 0; values && p < rows; p++)
         for (size_t j = 0; j < width; j++) {
-            double angle = (double)p / pow(10000, 2.0 * (double)(j / 2) / (double)width);
-            values[p * width + (j % 2 ? half + j / 2 : j / 2)] = (float)(j % 2 ? cos(angle) : sin(angle));
+            size_t pair = j / 2;
+            double angle = (double)p / pow(10000, 2.0 * (double)pair / (double)width);
+            values[p * width + (j % 2 ? half + pair : pair)] = (float)(j % 2 ? cos(angle) : sin(angle));
         }
     return values ? loader_computed_table(l, values, rows, width) : NULL;
 }
