@@ -97,7 +97,17 @@ void KERNEL(gemm_f32)(const struct gemm_tile *tile)
 
 #ifdef __AVX2__
 /* In assembly, because the compiler keeps half of the 12 sums on the stack otherwise. */
-INLINE __m256i multiply_add_pairs(__m256i sum, __m256i w, const int16_t *x)
+INLINE __m256i multiply_add_pairs(__m256i sum, __m256i w, __m256i x)
+{
+    __m256i product;
+    __asm__("vpmaddwd %[x], %[w], %[product]\n\tvpaddd %[product], %[sum], %[sum]"
+            : [sum] "+x"(sum), [product] "=&x"(product)
+            : [w] "x"(w), [x] "x"(x));
+    return sum;
+}
+
+/* The same with x in memory: there is no register left for a third row. */
+INLINE __m256i multiply_add_loaded(__m256i sum, __m256i w, const int16_t *x)
 {
     __m256i product;
     __asm__("vpmaddwd %[x], %[w], %[product]\n\tvpaddd %[product], %[sum], %[sum]"
@@ -115,15 +125,14 @@ INLINE void put_i16(int32_t *c, bool accumulate, __m256i s0, __m256i s1, __m256i
     _mm_storeu_si128((__m128i *)c, total);
 }
 
-#define ROW_ADD(m, n) s##m##n = multiply_add_pairs(s##m##n, w, a + (m)*INT_LANES)
 #define OUTPUT_ADD(n)                                                                                        \
     do {                                                                                                     \
         __m256i w = _mm256_loadu_si256((const __m256i *)(b + (n)*INT_LANES));                                \
-        ROW_ADD(0, n);                                                                                       \
+        s0##n = multiply_add_pairs(s0##n, w, x0);                                                            \
         if (rows > 1)                                                                                        \
-            ROW_ADD(1, n);                                                                                   \
+            s1##n = multiply_add_pairs(s1##n, w, x1);                                                        \
         if (rows > 2)                                                                                        \
-            ROW_ADD(2, n);                                                                                   \
+            s2##n = multiply_add_loaded(s2##n, w, a + 2 * INT_LANES);                                        \
     } while (0)
 
 INLINE void panel_i16(const struct gemm_tile *tile, const int16_t *a, int32_t *c, size_t rows)
@@ -132,6 +141,8 @@ INLINE void panel_i16(const struct gemm_tile *tile, const int16_t *a, int32_t *c
     const __m256i zero = _mm256_setzero_si256();
     __m256i ROW_SUMS(0, zero), ROW_SUMS(1, zero), ROW_SUMS(2, zero);
     for (size_t step = tile->steps; step > 0; step--) {
+        __m256i x0 = _mm256_loadu_si256((const __m256i *)a);
+        __m256i x1 = rows > 1 ? _mm256_loadu_si256((const __m256i *)(a + INT_LANES)) : zero;
         OUTPUT_ADD(0);
         OUTPUT_ADD(1);
         OUTPUT_ADD(2);
