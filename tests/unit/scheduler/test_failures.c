@@ -117,6 +117,26 @@ static void test_a_result_between_two_outages_starts_the_count_again(void **stat
     recorder_close(&recorder);
 }
 
+static void test_errors_between_outages_do_not_start_the_count_again(void **state)
+{
+    struct recorder recorder;
+    (void)state;
+    recorder_open(&recorder, &(struct scheduler_options){.outages_max = 2});
+    recorder_join(&recorder, WORKER_1, 1);
+    recorder_add(&recorder, JOB_A, NULL, 1000, 1);
+    recorder_run(&recorder);
+    lease_fail(&recorder, last(&recorder), ERROR_UNAVAILABLE, "no route");
+    recorder_pass(&recorder, 1000);
+    const struct lease *lease = &recorder.leases[last(&recorder)];
+    assert_int_equal(scheduler_results_committed(recorder.scheduler, JOB_A, lease->task_id,
+                         &lease->ranges[0].first, 1, 1, recorder.now_ms),
+        1);
+    lease_fail(&recorder, last(&recorder), ERROR_UNAVAILABLE, "no route");
+    recorder_run(&recorder);
+    assert_int_equal(recorder.ending_count, 1);
+    recorder_close(&recorder);
+}
+
 static void test_outages_wait_longer_each_time_up_to_the_limit(void **state)
 {
     struct recorder recorder;
@@ -288,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_a_model_that_fitted_nowhere_can_be_tried_again),
         cmocka_unit_test(test_unavailable_is_tried_elsewhere_first),
         cmocka_unit_test(test_a_result_between_two_outages_starts_the_count_again),
+        cmocka_unit_test(test_errors_between_outages_do_not_start_the_count_again),
         cmocka_unit_test(test_outages_wait_longer_each_time_up_to_the_limit),
         cmocka_unit_test(test_cancelled_attempts_blame_nobody),
         cmocka_unit_test(test_what_an_old_attempt_says_changes_nothing),

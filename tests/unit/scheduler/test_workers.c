@@ -375,6 +375,24 @@ static void test_a_second_hello_does_not_double_the_worker(void **state)
     recorder_close(&recorder);
 }
 
+static void test_what_was_sent_before_a_second_hello_awaits_its_commit(void **state)
+{
+    struct recorder recorder;
+    (void)state;
+    recorder_open(&recorder, NULL);
+    assert_true(join_holding(&recorder, WORKER_1, NULL, 0));
+    recorder_add(&recorder, JOB_A, NULL, 8, 1);
+    recorder_run(&recorder);
+    const struct lease sent = recorder.leases[0];
+    scheduler_task_sent(recorder.scheduler, JOB_A, sent.task_id, sent.attempt, recorder.now_ms);
+    assert_true(join_holding(&recorder, WORKER_1, NULL, 0)); /* acknowledged: no longer held */
+    assert_true(is_open(&recorder, &sent));
+    recorder_run(&recorder);
+    for (size_t i = 1; i < recorder.lease_count; i++)
+        assert_false(lease_contains(&recorder.leases[i], sent.ranges[0].first));
+    recorder_close(&recorder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_nonsense_that_a_worker_claims_to_hold_is_revoked),
         cmocka_unit_test(test_a_claim_reaching_past_the_end_holds_what_there_is),
         cmocka_unit_test(test_a_second_hello_does_not_double_the_worker),
+        cmocka_unit_test(test_what_was_sent_before_a_second_hello_awaits_its_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
