@@ -10,7 +10,7 @@ started=$SECONDS
 
 say() { printf '== %s (%d s)\n' "$*" $((SECONDS - started)); }
 # Sanitizers stop at the first finding; a leak in a test's process is a failure of that test.
-export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:strict_string_checks=1:allocator_may_return_null=1
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 
 say "installing what tests need"
