@@ -103,6 +103,7 @@ static bool write_key_file(const char *path, const char *text, mode_t mode, stru
     char temporary[4096];
     if (snprintf(temporary, sizeof(temporary), "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof(temporary))
         return error_set(err, ERROR_INVALID, "key file path %.200s… is too long", path);
+    unlink(temporary); /* what an earlier process of this number left */
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
         return error_set(err, ERROR_DENIED, "key file %s: %s", temporary, strerror(errno));

@@ -176,7 +176,9 @@ static void on_inserted(void *context, const struct store_job *job, const struct
         .weight = ldexp(1, job->priority),
         .timeout_ms = (uint64_t)job->timeout_s * 1000,
     };
-    if (!scheduler_job_add(request->api->scheduler, &spec, uv_now(request->api->loop), &own)) {
+    /* CONFLICT: the recovery of unfinished jobs found the row first, and scheduled it. */
+    if (!scheduler_job_add(request->api->scheduler, &spec, uv_now(request->api->loop), &own) &&
+        own.code != ERROR_CONFLICT) {
         store_job_finish(request->api->store, job->id, STORE_JOB_FAILED, &own, on_unscheduled, NULL);
         request_answer_error(request, &own);
         pending_free(p);

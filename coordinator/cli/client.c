@@ -187,9 +187,10 @@ json_t *client_list(const char *path, size_t limit, struct error *err)
         }
         json_t *items = json_object_get(page, "items");
         size_t count = json_array_size(items);
+        json_int_t total = json_integer_value(json_object_get(page, "total"));
         json_array_extend(all, items);
         json_decref(page);
-        if (count < PAGE_ROWS)
+        if (count < PAGE_ROWS || (json_int_t)json_array_size(all) >= total)
             break;
     }
     return all;

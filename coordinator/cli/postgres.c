@@ -64,6 +64,11 @@ static bool own_directory(const char *path, const char *user, struct error *err)
     const struct passwd *entry = user ? getpwnam(user) : NULL;
     if (user && !entry)
         return error_set(err, ERROR_NOT_FOUND, "there is no user %s for Postgres to run as", user);
+    /* Under /tmp somebody else may have made it first. */
+    struct stat info;
+    if (lstat(path, &info) != 0 || !S_ISDIR(info.st_mode) || (info.st_mode & 077) ||
+        (info.st_uid != geteuid() && !(entry && info.st_uid == entry->pw_uid)))
+        return error_set(err, ERROR_DENIED, "folder %s is not this user's alone", path);
     if (entry && chown(path, entry->pw_uid, entry->pw_gid) != 0)
         return error_set(
             err, ERROR_DENIED, "folder %s cannot be given to %s: %s", path, user, strerror(errno));

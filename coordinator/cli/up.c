@@ -283,6 +283,7 @@ static int up(const struct command_context *context)
         error_hint(&err, "stop it with: lumigrid down");
         return command_fail(&err);
     }
+    bool ran_before = local_pid(&local, "coordinator") != 0;
     local.port = (int)port;
     local.workers = (int)workers;
     if (threads == 0) {
@@ -294,7 +295,8 @@ static int up(const struct command_context *context)
     int status = EXIT_DONE;
     if (!start_all(&local, context, (int)threads, &err)) {
         status = command_fail(&err);
-        stop_all(&local, false); /* nothing is left half-started */
+        if (!ran_before)
+            stop_all(&local, false); /* nothing is left half-started */
     } else {
         printf("\nThe cluster runs: %s%s/%s\nstop it with: lumigrid down%s%s\n", terminal_bold(), server,
             terminal_reset(), config_given(context->config, "data") ? " --data " : "",

@@ -248,7 +248,9 @@ static void on_committed(void *context, const struct error *err)
     cluster->appends--;
     if (err && err->code == ERROR_CANCELLED) {
         /* The store closed first: not acknowledged, so the worker sends them again. */
-        if (!arrival->worker)
+        if (arrival->worker)
+            arrival->settled = true; /* freed with its worker's entry */
+        else
             arrival_free(arrival);
         return;
     }
@@ -306,6 +308,10 @@ static void on_job_ready(struct cluster *cluster, struct job *job, const struct 
     struct arrival *arrival = context;
     const Lumigrid__Results *results = arrival->message->results;
     const char *keys[STORE_METRIC_KEYS_MAX];
+    if (!job && err->code == ERROR_UNAVAILABLE && !cluster->closing) {
+        job_when_loaded(cluster, arrival->job_id, on_job_ready, arrival); /* not committed: not settled */
+        return;
+    }
     if (!job) {
         if (err->code != ERROR_CANCELLED)
             log_error_value(LOG_LEVEL_WARN, "results of a job that cannot be read", err);

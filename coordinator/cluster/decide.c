@@ -143,12 +143,18 @@ static void on_samples(
         fail_job(assignment, &reason);
         return;
     }
-    for (size_t i = 0; i < count; i++)
-        add_sample(assignment, &samples[i]);
-    assignment->next += count;
+    size_t taken = 0;
+    for (; taken < count; taken++) {
+        const struct store_sample *sample = &samples[taken];
+        size_t bytes = sample->example.size + sample->ground_truth.size + sample->prediction.size;
+        if (assignment->count && assignment->bytes + bytes > ASSIGN_BYTES_MAX)
+            break;
+        add_sample(assignment, sample);
+    }
+    assignment->next += taken;
     if (assignment->next == range->first + range->count && ++assignment->at < assignment->range_count)
         assignment->next = assignment->ranges[assignment->at].first;
-    if (assignment->at < assignment->range_count && assignment->bytes > ASSIGN_BYTES_MAX) {
+    if (assignment->at < assignment->range_count && (taken < count || assignment->bytes > ASSIGN_BYTES_MAX)) {
         scheduler_task_cut(cluster->scheduler, assignment->job_id, assignment->task_id, assignment->attempt,
             assignment->next);
         assignment->at = assignment->range_count;
@@ -162,7 +168,11 @@ static void read_more(struct assignment *assignment)
     if (cluster->closing) {
         assignment_free(assignment);
     } else if (assignment->at == assignment->range_count) {
-        job_when_loaded(cluster, assignment->job_id, on_job_ready, assignment);
+        if (scheduler_task_open(
+                cluster->scheduler, assignment->job_id, assignment->task_id, assignment->attempt))
+            job_when_loaded(cluster, assignment->job_id, on_job_ready, assignment);
+        else
+            assignment_free(assignment); /* cancelled meanwhile */
     } else {
         const struct scheduler_range *range = &assignment->ranges[assignment->at];
         const struct job *job = job_by_id(cluster, assignment->job_id);

@@ -155,7 +155,7 @@ static void on_secret(void *context, const struct store_secret *secret, const st
     struct cluster *cluster = path->cluster;
     struct job *job = job_by_id(cluster, path->id);
     free(path);
-    if (!job)
+    if (!job || job->loaded || !job->dataset_id) /* removed and made anew meanwhile: its row is on the way */
         return;
     struct error reason = err ? *err : (struct error){0};
     if (!err) {
@@ -191,7 +191,7 @@ static void on_row(void *context, const struct store_job *row, const struct erro
     struct cluster *cluster = path->cluster;
     struct job *job = job_by_id(cluster, path->id);
     free(path);
-    if (!job)
+    if (!job || job->dataset_id)
         return;
     if (err) {
         job_remove(cluster, job, err);
@@ -226,7 +226,7 @@ static void on_keys(void *context, const struct store_job *row, const struct err
     struct cluster *cluster = path->cluster;
     struct job *job = job_by_id(cluster, path->id);
     free(path);
-    if (!job)
+    if (!job || !job->loaded)
         return;
     if (err) {
         job_remove(cluster, job, err);
@@ -275,7 +275,8 @@ static void take_up(
         .timeout_ms = (uint64_t)row->timeout_s * 1000,
     };
     job_take_up(cluster, row);
-    if (!scheduler_job_add(cluster->scheduler, &spec, now_ms(cluster), &err))
+    /* CONFLICT: submitted while this was read, and scheduled by that. */
+    if (!scheduler_job_add(cluster->scheduler, &spec, now_ms(cluster), &err) && err.code != ERROR_CONFLICT)
         store_job_finish(cluster->store, row->id, STORE_JOB_FAILED, &err, NULL, NULL);
     free(remaining);
 }

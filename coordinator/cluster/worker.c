@@ -194,7 +194,7 @@ void workers_tick(struct cluster *cluster)
         }
         if (worker->overflowed && room)
             worker_goodbye(cluster, worker, "send again what was not acknowledged");
-        if (!worker->connected && silent_ms > LOST_SHOWN_MS) {
+        if (!worker->connected && silent_ms > LOST_SHOWN_MS && !worker->first) {
             *link = worker->next;
             worker_free(worker);
         } else {

@@ -20,11 +20,15 @@ static uint8_t *pack(const Lumigrid__Envelope *envelope, size_t *len)
     return data;
 }
 
-static void send_bytes(struct session *session, const uint8_t *data, size_t len)
+static bool send_bytes(struct session *session, const uint8_t *data, size_t len)
 {
     struct error err;
-    if (session->dealer && !net_dealer_send(session->dealer, data, len, &err))
-        log_error_value(LOG_LEVEL_WARN, "message not sent", &err);
+    if (!session->dealer)
+        return false;
+    if (net_dealer_send(session->dealer, data, len, &err))
+        return true;
+    log_error_value(LOG_LEVEL_WARN, "message not sent", &err);
+    return false;
 }
 
 static void send_envelope(struct session *session, const Lumigrid__Envelope *envelope)
@@ -44,11 +48,11 @@ static void send_kept(struct session *session, const Lumigrid__Envelope *envelop
     kept->is_end = is_end;
     *session->last = kept;
     session->last = &kept->next;
-    if (session->state == SESSION_ACTIVE)
-        send_bytes(session, kept->data, kept->len);
+    if (session->state == SESSION_ACTIVE && !session->gap)
+        session->gap = !send_bytes(session, kept->data, kept->len);
 }
 
-static Lumigrid__HeldTask **list_held(const struct session *session, bool running_only, size_t *count)
+static Lumigrid__HeldTask **list_held(const struct session *session, size_t *count)
 {
     size_t n = 0;
     for (const struct held *h = session->held; h; h = h->next)
@@ -56,8 +60,6 @@ static Lumigrid__HeldTask **list_held(const struct session *session, bool runnin
     Lumigrid__HeldTask **list = alloc_zero(n + 1, sizeof(*list));
     *count = 0;
     for (const struct held *h = session->held; h; h = h->next) {
-        if (running_only && h->ended)
-            continue;
         Lumigrid__HeldTask *task = alloc_zero(1, sizeof(*task));
         lumigrid__held_task__init(task);
         task->job_id = h->job_id;
@@ -126,7 +128,7 @@ void say_hello(struct session *session)
     hello.metrics = (char **)metrics;
     hello.n_schemes = sizeof(SCHEMES) / sizeof(SCHEMES[0]);
     hello.schemes = (char **)SCHEMES;
-    hello.held = list_held(session, false, &hello.n_held);
+    hello.held = list_held(session, &hello.n_held);
     send_envelope(session, &envelope);
     free_pointers(hello.held, hello.n_held);
     for (size_t i = 0; i < hello.n_devices; i++) {
@@ -156,7 +158,8 @@ void say_heartbeat(struct session *session)
             beat.resident_models[beat.n_resident_models++] = statuses[i].models[m];
     uv_resident_set_memory(&resident_bytes);
     beat.resident_bytes = resident_bytes;
-    beat.running = list_held(session, true, &beat.n_running);
+    /* Ended ones too: until all of an attempt is acknowledged its lease must not end. */
+    beat.running = list_held(session, &beat.n_running);
     send_envelope(session, &envelope);
     free_pointers(beat.running, beat.n_running);
     free(beat.resident_models);
@@ -250,6 +253,7 @@ void say_done(struct session *session, const struct outbox_item *item)
 
 void say_kept_again(struct session *session)
 {
-    for (struct unacknowledged *kept = session->first; kept; kept = kept->next)
-        send_bytes(session, kept->data, kept->len);
+    session->gap = false;
+    for (struct unacknowledged *kept = session->first; kept && !session->gap; kept = kept->next)
+        session->gap = !send_bytes(session, kept->data, kept->len);
 }

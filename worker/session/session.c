@@ -80,7 +80,7 @@ static void forget_acknowledged(struct session *session, uint64_t sequence)
 /* An end without any results of its own before it waits for no acknowledgement. */
 static void forget_if_nothing_waits(struct session *session)
 {
-    if (session->state == SESSION_ACTIVE && session->first && session->first->is_end)
+    if (session->state == SESSION_ACTIVE && !session->gap && session->first && session->first->is_end)
         forget_acknowledged(session, session->first->sequence);
 }
 
@@ -253,6 +253,10 @@ static void on_timer(uv_timer_t *timer)
     if (now_ms - session->heard_ms > (uint64_t)SILENT_INTERVALS_MAX * session->heartbeat_ms) {
         log_warn("the coordinator is silent; connecting anew", "ms", LOG_INT(now_ms - session->heard_ms));
         connect_next(session, true);
+        return;
+    }
+    if (session->gap) {
+        connect_next(session, false);
         return;
     }
     say_heartbeat(session);

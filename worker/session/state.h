@@ -48,6 +48,7 @@ struct session {
     char coordinator_id[64];
     uint32_t heartbeat_ms;
     uint64_t heard_ms; /* uv_now of the last message */
+    bool gap;          /* a kept message did not leave: no later one may pass it before the next connection */
     uint64_t sequence; /* of the last Results made */
     struct unacknowledged *first, **last;
     struct held *held;

@@ -96,12 +96,11 @@ static bool load_metaspace(struct pretokenizer *p, const json_t *json, struct er
     memcpy(step->replacement, json_string_value(replacement), step->replacement_len);
     const char *scheme = json_string_value(json_object_get(json, "prepend_scheme"));
     const json_t *legacy = json_object_get(json, "add_prefix_space");
-    if (scheme)
-        step->prepend = strcmp(scheme, "always") == 0  ? PREPEND_ALWAYS
-                        : strcmp(scheme, "first") == 0 ? PREPEND_FIRST
-                                                       : PREPEND_NEVER;
-    else
-        step->prepend = legacy && json_is_false(legacy) ? PREPEND_NEVER : PREPEND_ALWAYS;
+    step->prepend = PREPEND_NEVER;
+    if (scheme ? strcmp(scheme, "always") == 0 : !json_is_false(legacy))
+        step->prepend = PREPEND_ALWAYS;
+    else if (scheme && strcmp(scheme, "first") == 0)
+        step->prepend = PREPEND_FIRST;
     if (!json_is_false(json_object_get(json, "split")))
         step->behavior = SPLIT_NEXT;
     return true;

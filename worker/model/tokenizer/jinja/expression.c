@@ -26,7 +26,7 @@ static bool run_items(struct run *r, const struct node *node, enum value_type ty
     if (!value_list(r->arena, type, out))
         return false;
     for (size_t i = 0; i < node->count; i++) {
-        struct value item;
+        struct value item = {0};
         if (!run_expression(r, node->items[i], &item) || !value_push(r->arena, out->list, item))
             return false;
     }

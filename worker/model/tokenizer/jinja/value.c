@@ -1,5 +1,6 @@
 #include "worker/model/tokenizer/jinja/value.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,7 @@ bool value_set(struct arena *arena, struct value_dict *dict, struct value key, s
         if (!values)
             return false;
         if (dict->count) {
+            assert(dict->keys && dict->values);
             memcpy(keys, dict->keys, dict->count * sizeof(*keys));
             memcpy(values, dict->values, dict->count * sizeof(*values));
         }
@@ -132,6 +134,7 @@ bool value_set(struct arena *arena, struct value_dict *dict, struct value key, s
         dict->values = values;
         dict->capacity = capacity;
     }
+    assert(dict->keys && dict->values);
     dict->keys[dict->count] = key;
     dict->values[dict->count++] = item;
     return true;

@@ -33,7 +33,7 @@ static bool print_float(double value, struct buffer *out, bool json, struct erro
         if (strtod(text, NULL) == value)
             break;
     }
-    int exponent = atoi(strchr(text, 'e') + 1);
+    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
     if (exponent >= -4 && exponent < 16) {
         int decimals = digits - 1 - exponent;
         snprintf(fixed, sizeof(fixed), "%.*f", decimals > 1 ? decimals : 1, value);
