@@ -52,17 +52,9 @@ static int fail(const struct error *err, int status)
 
 static bool parse_dtype(const char *name, enum dtype *out, struct error *err)
 {
-    static const struct {
-        const char *name;
-        enum dtype dtype;
-    } known[] = {{"auto", DTYPE_F32}, {"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16},
-        {"int8", DTYPE_I8}};
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(name, known[i].name) == 0) {
-            *out = known[i].dtype;
-            return true;
-        }
-    }
+    *out = DTYPE_F32; /* auto */
+    if (strcmp(name, "auto") == 0 || dtype_compute_parse(name, out))
+        return true;
     return error_set(err, ERROR_INVALID, "--dtype takes auto, f32, f16, bf16 or int8, not \"%.40s\"", name);
 }
 

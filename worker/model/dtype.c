@@ -1,6 +1,7 @@
 #include "worker/model/weights.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* Bytes of one block and elements in it; a plain dtype is a block of one element. */
 static const struct {
@@ -26,6 +27,21 @@ const char *dtype_name(enum dtype dtype)
 {
     assert(dtype < sizeof dtypes / sizeof *dtypes);
     return dtypes[dtype].name;
+}
+
+bool dtype_compute_parse(const char *name, enum dtype *out)
+{
+    static const struct {
+        const char *name;
+        enum dtype dtype;
+    } known[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}, {"int8", DTYPE_I8}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) == 0) {
+            *out = known[i].dtype;
+            return true;
+        }
+    }
+    return false;
 }
 
 size_t dtype_block_elements(enum dtype dtype)

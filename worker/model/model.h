@@ -28,7 +28,10 @@ enum dtype {
     DTYPE_Q5_K,
     DTYPE_Q6_K,
 };
-const char *dtype_name(enum dtype dtype);              /* "f32", "q4_k", …; never NULL */
+const char *dtype_name(enum dtype dtype); /* "f32", "q4_k", …; never NULL */
+/* What weights can be computed in: "f32", "f16", "bf16", "int8". False, and `out` untouched: none of these.
+ */
+bool dtype_compute_parse(const char *name, enum dtype *out);
 size_t dtype_bytes(enum dtype dtype, size_t elements); /* elements must fill whole blocks */
 
 enum { TENSOR_RANK_MAX = 4 };

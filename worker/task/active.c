@@ -12,22 +12,18 @@ uint64_t active_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Jobs may use torch's names too. */
 static bool parse_dtype(const char *name, struct task_settings *out, struct error *err)
 {
-    static const struct {
-        const char *name;
-        enum dtype dtype;
-    } known[] = {{"f32", DTYPE_F32}, {"float32", DTYPE_F32}, {"f16", DTYPE_F16}, {"float16", DTYPE_F16},
-        {"bf16", DTYPE_BF16}, {"bfloat16", DTYPE_BF16}, {"int8", DTYPE_I8}};
-    if (strcmp(name, "auto") == 0)
+    static const char *const torch_names[][2] = {
+        {"float32", "f32"}, {"float16", "f16"}, {"bfloat16", "bf16"}};
+    const char *ours = name;
+    for (size_t i = 0; i < sizeof(torch_names) / sizeof(torch_names[0]); i++)
+        if (strcmp(name, torch_names[i][0]) == 0)
+            ours = torch_names[i][1];
+    out->has_dtype = dtype_compute_parse(ours, &out->dtype);
+    if (out->has_dtype || strcmp(name, "auto") == 0)
         return true;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(name, known[i].name) == 0) {
-            out->has_dtype = true;
-            out->dtype = known[i].dtype;
-            return true;
-        }
-    }
     return error_set(err, ERROR_INVALID, "dtype \"%.40s\" is none of auto, f32, f16, bf16, int8", name);
 }
 

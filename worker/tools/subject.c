@@ -27,17 +27,8 @@ bool tool_count(const struct config *config, const char *name, size_t min, size_
 
 static bool parse_dtype(const char *name, enum dtype *out)
 {
-    static const struct {
-        const char *name;
-        enum dtype dtype;
-    } known[] = {{"auto", DTYPE_F32}, {"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16},
-        {"int8", DTYPE_I8}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i].name, name) == 0) {
-            *out = known[i].dtype;
-            return true;
-        }
-    return false;
+    *out = DTYPE_F32; /* auto */
+    return strcmp(name, "auto") == 0 || dtype_compute_parse(name, out);
 }
 
 bool subject_open_model(
