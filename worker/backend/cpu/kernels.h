@@ -3,8 +3,8 @@
  * The kernel sources are written with the compiler's vector types, eight floats wide, and built several times
  * with different flags; `struct kernels` is one such build. A sum over k always runs in the same order: eight
  * lanes, lane l taking k = l, l + 8, …, over blocks of GEMM_K_BLOCK, lanes joined by a fixed tree and blocks
- * in order. So a result does not depend on the tile it was computed in, nor on the width of the machine's
- * registers. */
+ * in order; a sum of GEMM_SHORT_K terms or fewer runs in plain order. So a result does not depend on the tile
+ * it was computed in, nor on the width of the machine's registers. */
 #ifndef LUMIGRID_WORKER_BACKEND_CPU_KERNELS_H
 #define LUMIGRID_WORKER_BACKEND_CPU_KERNELS_H
 
@@ -20,6 +20,8 @@ enum {
     GEMM_TILE_ROWS = 3, /* activations' rows in a tile: 3 x 4 accumulators fill 16 registers */
     GEMM_TILE_OUTPUTS = 4,
     GEMM_K_BLOCK = 512, /* a multiple of every block format's length; 12 rows of it and 4 weights fit L1 */
+    GEMM_SHORT_K = 128, /* sums up to here are too short to be worth joining lanes */
+    GEMM_SHORT_OUTPUTS = 48,
     GEMM_K_BLOCK_INT = 1024,   /* the same for int16 */
     ATTENTION_TILE_ROWS = 6,   /* queries in a tile */
     ATTENTION_BLOCK_PAGES = 4, /* pages between two corrections of the running maximum */
@@ -64,6 +66,10 @@ struct attend_tile {
 struct kernels {
     const char *name;
     void (*gemm_f32)(const struct gemm_tile *tile);
+    /* c[m][n] = sum over i < k of a[m][i] b[i][n], one multiply-add after the other, for GEMM_SHORT_OUTPUTS
+     * columns that b holds row by row. */
+    void (*gemm_short)(
+        const float *a, size_t a_stride, size_t rows, const float *b, size_t k, float *c, size_t c_stride);
     void (*gemm_i16)(const struct gemm_tile *tile); /* c is int32: exact as long as it does not overflow */
     /* int8 values as int16, for gemm_i16: vector i of 16 goes to out + i * step; filled up with zeros. */
     void (*widen)(const int8_t *row, size_t count, int16_t *out, size_t step);

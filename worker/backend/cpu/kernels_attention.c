@@ -95,6 +95,12 @@ INLINE void weigh_row(const struct attend_tile *t, struct running *run, size_t r
         sum += weight;
     }
     run->sum[r] = run->sum[r] * run->correction[r] + f8_sum(sum);
+    /* All that this row sees: its weights are divided, not what they gather. */
+    if (end <= BLOCK && global_end <= BLOCK && run->sum[r] > 0.0F) {
+        for (int32_t i = 0; i < BLOCK; i += 8)
+            f8_store(scores + i, f8_load(scores + i) / run->sum[r]);
+        run->sum[r] = 1.0F;
+    }
 }
 
 /* accumulator[r] = accumulator[r] * correction[r] + weights_r v, over `vectors` vectors of columns. */

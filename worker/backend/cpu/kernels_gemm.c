@@ -11,6 +11,8 @@
 #endif
 
 void KERNEL(gemm_f32)(const struct gemm_tile *tile);
+void KERNEL(gemm_short)(
+    const float *a, size_t a_stride, size_t rows, const float *b, size_t k, float *c, size_t c_stride);
 void KERNEL(gemm_i16)(const struct gemm_tile *tile);
 void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
 float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
@@ -94,6 +96,36 @@ void KERNEL(gemm_f32)(const struct gemm_tile *tile)
         panels_f32(tile, LANES, 0);
 }
 #undef OUTPUT_ADD
+
+/* A row of activations times GEMM_SHORT_OUTPUTS columns. */
+INLINE void short_rows(
+    const float *a, size_t a_stride, const float *b, size_t k, float *c, size_t c_stride, size_t rows)
+{
+    enum { VECTORS = GEMM_SHORT_OUTPUTS / LANES };
+    f8 sums[2][VECTORS];
+    for (size_t m = 0; m < rows; m++)
+        for (size_t v = 0; v < VECTORS; v++)
+            sums[m][v] = f8_set(0.0F);
+    for (size_t i = 0; i < k; i++, b += GEMM_SHORT_OUTPUTS)
+#pragma GCC unroll 6
+        for (size_t v = 0; v < VECTORS; v++) {
+            f8 w = f8_load(b + v * LANES);
+            for (size_t m = 0; m < rows; m++)
+                sums[m][v] += f8_set(a[m * a_stride + i]) * w;
+        }
+    for (size_t m = 0; m < rows; m++)
+        for (size_t v = 0; v < VECTORS; v++)
+            f8_store(c + m * c_stride + v * LANES, sums[m][v]);
+}
+
+void KERNEL(gemm_short)(
+    const float *a, size_t a_stride, size_t rows, const float *b, size_t k, float *c, size_t c_stride)
+{
+    for (; rows >= 2; rows -= 2, a += 2 * a_stride, c += 2 * c_stride)
+        short_rows(a, a_stride, b, k, c, c_stride, 2);
+    if (rows > 0)
+        short_rows(a, a_stride, b, k, c, c_stride, 1);
+}
 
 #ifdef __AVX2__
 /* In assembly, because the compiler keeps half of the 12 sums on the stack otherwise. */

@@ -6,6 +6,8 @@
 #define KERNEL_TEXT(set) KERNEL_TEXT_(set)
 
 void KERNEL(gemm_f32)(const struct gemm_tile *tile);
+void KERNEL(gemm_short)(
+    const float *a, size_t a_stride, size_t rows, const float *b, size_t k, float *c, size_t c_stride);
 void KERNEL(gemm_i16)(const struct gemm_tile *tile);
 void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
 float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
@@ -41,6 +43,7 @@ DOT(q8_0);
 const struct kernels KERNEL(kernels) = {
     .name = KERNEL_TEXT(KERNEL_SET),
     .gemm_f32 = KERNEL(gemm_f32),
+    .gemm_short = KERNEL(gemm_short),
     .gemm_i16 = KERNEL(gemm_i16),
     .widen = KERNEL(widen),
     .decode =

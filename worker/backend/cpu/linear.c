@@ -34,6 +34,12 @@ static size_t panel_rows(const struct linear_job *job, size_t panel)
     return smaller(GEMM_TILE_ROWS, job->rows - panel * GEMM_TILE_ROWS);
 }
 
+static bool is_short(const struct linear_job *job, const struct weight_part *part)
+{
+    return job->k <= GEMM_SHORT_K &&
+           (part->dtype == DTYPE_F32 || part->dtype == DTYPE_F16 || part->dtype == DTYPE_BF16);
+}
+
 /* ---- activations ---- */
 
 static void pack_panel(void *context, size_t panel, size_t thread)
@@ -59,7 +65,7 @@ static bool pack_activations(struct linear_job *job)
     bool floats = false, ints = false;
     for (size_t p = 0; p < weight->part_count; p++) {
         ints = ints || weight->parts[p].dtype == DTYPE_I8;
-        floats = floats || weight->parts[p].dtype != DTYPE_I8;
+        floats = floats || (weight->parts[p].dtype != DTYPE_I8 && !is_short(job, &weight->parts[p]));
     }
     if (floats)
         job->a = arena_alloc(job->cpu, job->rows * round_up(job->k, LANES), sizeof(float));
@@ -236,6 +242,21 @@ static void multiply_few(const struct linear_job *job, const struct product *p)
     }
 }
 
+/* Short sums: the chunk's weights are turned, so that outputs lie in lanes and no lanes need joining. */
+static void multiply_short(const struct linear_job *job, const struct product *p, size_t rows)
+{
+    const struct kernels *kernels = job->cpu->kernels;
+    float values[GEMM_SHORT_K];
+    for (size_t n = 0; n < GEMM_SHORT_OUTPUTS; n++) {
+        size_t row = p->first + smaller(n, p->count - 1);
+        kernels->decode[p->part->dtype](p->part->data + row * p->part->row_bytes, 0, job->k, values, LANES);
+        for (size_t i = 0; i < job->k; i++)
+            p->packed[i * GEMM_SHORT_OUTPUTS + n] = values[i];
+    }
+    kernels->gemm_short(tensor_row(job->args->in, p->first_panel * GEMM_TILE_ROWS), job->args->in.stride,
+        rows, p->packed, job->k, p->c, C_STRIDE);
+}
+
 /* Integer products become floats in place. */
 static void scale_products(const struct linear_job *job, const struct product *p, size_t rows)
 {
@@ -253,7 +274,9 @@ static void scale_products(const struct linear_job *job, const struct product *p
 
 static void multiply(const struct linear_job *job, const struct product *p, size_t rows)
 {
-    if (job->rows == 1 && job->cpu->kernels->dot[p->part->dtype])
+    if (is_short(job, p->part))
+        multiply_short(job, p, rows);
+    else if (job->rows == 1 && job->cpu->kernels->dot[p->part->dtype])
         multiply_one(job, p);
     else if (job->rows <= FEW_ROWS)
         multiply_few(job, p);

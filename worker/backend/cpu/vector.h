@@ -66,10 +66,10 @@ INLINE f8 f8_min(f8 x, f8 y)
     return f8_choose(x < y, x, y);
 }
 
-/* The fixed tree: ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). */
+/* The fixed tree: ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)), a half folded onto the other each time. */
 INLINE float f8_sum(f8 v)
 {
-    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
 INLINE f8 f8_pair_sums(f8 x, f8 y)
@@ -78,7 +78,7 @@ INLINE f8 f8_pair_sums(f8 x, f8 y)
            __builtin_shufflevector(x, y, 1, 3, 9, 11, 5, 7, 13, 15);
 }
 
-/* f8_sum of four vectors at once. */
+/* The sums of four vectors at once, by pairs of neighbours: ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). */
 INLINE f4 f8_sum4(f8 x, f8 y, f8 z, f8 w)
 {
     f8 halves = f8_pair_sums(f8_pair_sums(x, y), f8_pair_sums(z, w));
