@@ -18,7 +18,6 @@ port=${LUMIGRID_PORT:-8000}
 lumigrid="$here/build/coordinator/lumigrid"
 data=()
 [ -z "${LUMIGRID_DATA:-}" ] || data=(--data "$LUMIGRID_DATA")
-unset LUMIGRID_DATA
 export LUMIGRID_SERVER="http://127.0.0.1:$port"
 
 "$lumigrid" up --workers 2 --port "$port" "${data[@]}"

@@ -125,11 +125,11 @@ static bool program_folder(char *out, size_t size)
 static void open_shared(void)
 {
     char dir[3072];
-    const char *data = getenv("LUMIGRID_DATA");
+    const char *data = getenv("LUMIGRID_SHARE");
     if (data && *data) {
         if (!try_folder(data, ""))
             error_set(
-                &shared_error, ERROR_NOT_FOUND, "there is no %s in LUMIGRID_DATA (%s)", FILE_NAME, data);
+                &shared_error, ERROR_NOT_FOUND, "there is no %s in LUMIGRID_SHARE (%s)", FILE_NAME, data);
         return;
     }
     if (program_folder(dir, sizeof dir) &&
@@ -138,7 +138,7 @@ static void open_shared(void)
     if (try_folder(LUMIGRID_DATA_DIR, ""))
         return;
     error_set(&shared_error, ERROR_NOT_FOUND, "%s, which METEOR needs, is not installed", FILE_NAME);
-    error_hint(&shared_error, "set LUMIGRID_DATA to the folder that holds it");
+    error_hint(&shared_error, "set LUMIGRID_SHARE to the folder that holds it");
 }
 
 const struct wordnet *wordnet_shared(struct error *err)

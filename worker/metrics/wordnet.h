@@ -18,7 +18,7 @@ bool wordnet_open(const char *path, struct wordnet **out, struct error *err);
 void wordnet_close(struct wordnet *wordnet); /* NULL is fine */
 
 /* The installation's own file, mapped at the first call and kept for the process's life; any thread. It is
- * looked for as wordnet.bin in $LUMIGRID_DATA, beside the program, in ../worker and ../share/lumigrid from
+ * looked for as wordnet.bin in $LUMIGRID_SHARE, beside the program, in ../worker and ../share/lumigrid from
  * there, and in the configured installation folder. NULL with ERROR_NOT_FOUND. */
 const struct wordnet *wordnet_shared(struct error *err);
 

@@ -150,6 +150,6 @@ int main(void)
         cmocka_unit_test(ter),
         cmocka_unit_test(token_length),
     };
-    setenv("LUMIGRID_DATA", TEST_BINARY_DIR "/worker", 1);
+    setenv("LUMIGRID_SHARE", TEST_BINARY_DIR "/worker", 1);
     return cmocka_run_group_tests_name("golden values", tests, load, unload);
 }

@@ -199,6 +199,6 @@ int main(void)
         cmocka_unit_test(copied_ngrams_ignore_case_and_marks),
         cmocka_unit_test(long_texts_agree_with_a_plain_table),
     };
-    setenv("LUMIGRID_DATA", TEST_BINARY_DIR "/worker", 1);
+    setenv("LUMIGRID_SHARE", TEST_BINARY_DIR "/worker", 1);
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }
