@@ -20,7 +20,8 @@ INLINE f8 activated(enum activation kind, f8 x)
     case ACTIVATION_RELU: return f8_choose(x < 0.0F, f8_set(0.0F), x); /* NaN stays */
     case ACTIVATION_GELU: return 0.5F * x * (1.0F + f8_erf(x * 0.707106781F));
     case ACTIVATION_GELU_TANH:
-        return 0.5F * x * (1.0F + f8_tanh(0.797884561F * (x + 0.044715F * (x * x * x))));
+        /* (1 + tanh u) / 2 = sigmoid 2u */
+        return x * f8_sigmoid(2.0F * (0.797884561F * (x + 0.044715F * (x * x * x))));
     case ACTIVATION_SILU: return x * f8_sigmoid(x);
     case ACTIVATION_TANH: return f8_tanh(x);
     case ACTIVATION_QUICK_GELU: return x * f8_sigmoid(1.702F * x);
@@ -74,62 +75,55 @@ void KERNEL(scale)(float *x, size_t count, float scale, float soft_cap)
         f8_store_part(x, count, soft_cap * f8_tanh(f8_load_part(x, count, 0.0F) / soft_cap));
 }
 
-/* Every value of a row shares the rounding of these two sums, and later layers amplify it: so they are taken
- * in double. They are a few per cent of a layer's arithmetic. */
-typedef double d4 __attribute__((vector_size(32)));
-
-INLINE d4 d4_load(const float *x)
+/* 32 lanes, joined one after the other: short sums, and the order in which PyTorch adds up a row. */
+INLINE float sum_of_lanes(const f8 *sums)
 {
-    return __builtin_convertvector(*(const f4_any *)x, d4);
+    f8 lanes = ((sums[0] + sums[1]) + sums[2]) + sums[3];
+    float sum = 0.0F;
+    for (size_t i = 0; i < 8; i++)
+        sum += lanes[i];
+    return sum;
 }
 
-INLINE d4 d4_load_part(const float *x, size_t count, double fill)
+INLINE float sum_of(const float *x, size_t count)
 {
-    d4 v = {fill, fill, fill, fill};
-    for (size_t i = 0; i < count; i++)
-        v[i] = x[i];
-    return v;
-}
-
-INLINE double d4_sum(d4 v)
-{
-    return (v[0] + v[1]) + (v[2] + v[3]);
-}
-
-INLINE double sum_of(const float *x, size_t count)
-{
-    d4 sums[2] = {{0}};
+    f8 sums[4] = {{0}};
     size_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        sums[0] += d4_load(x + i);
-        sums[1] += d4_load(x + i + 4);
-    }
-    for (; i < count; i += 4)
-        sums[0] += d4_load_part(x + i, count - i < 4 ? count - i : 4, 0);
-    return d4_sum(sums[0] + sums[1]);
+    for (; i + 32 <= count; i += 32)
+        for (size_t j = 0; j < 4; j++)
+            sums[j] += f8_load(x + i + 8 * j);
+    for (; i + 8 <= count; i += 8)
+        sums[0] += f8_load(x + i);
+    if (i < count)
+        sums[1] += f8_load_part(x + i, count - i, 0.0F);
+    return sum_of_lanes(sums);
 }
 
-INLINE double sum_of_squares(const float *x, size_t count, double mean)
+INLINE float sum_of_squares(const float *x, size_t count, float mean)
 {
-    d4 sums[2] = {{0}};
+    f8 sums[4] = {{0}};
     size_t i = 0;
+    for (; i + 32 <= count; i += 32)
+        for (size_t j = 0; j < 4; j++) {
+            f8 v = f8_load(x + i + 8 * j) - mean;
+            sums[j] += f8_rounded(v * v);
+        }
     for (; i + 8 <= count; i += 8) {
-        d4 low = d4_load(x + i) - mean, high = d4_load(x + i + 4) - mean;
-        sums[0] += low * low;
-        sums[1] += high * high;
+        f8 v = f8_load(x + i) - mean;
+        sums[0] += f8_rounded(v * v);
     }
-    for (; i < count; i += 4) {
-        d4 v = d4_load_part(x + i, count - i < 4 ? count - i : 4, mean) - mean;
-        sums[0] += v * v;
+    if (i < count) {
+        f8 v = f8_load_part(x + i, count - i, mean) - mean;
+        sums[1] += f8_rounded(v * v);
     }
-    return d4_sum(sums[0] + sums[1]);
+    return sum_of_lanes(sums);
 }
 
 void KERNEL(norm)(enum norm_kind kind, const float *x, const float *weight, const float *bias, float epsilon,
     size_t count, float *out)
 {
-    double center = kind == NORM_LAYER ? sum_of(x, count) / (double)count : 0;
-    float mean = (float)center, variance = (float)(sum_of_squares(x, count, center) / (double)count);
+    float mean = kind == NORM_LAYER ? sum_of(x, count) / (float)count : 0.0F;
+    float variance = sum_of_squares(x, count, mean) / (float)count;
     float inverse = 1.0F / sqrtf(variance + epsilon);
     if (weight && bias)
         for (size_t i = 0; i < count; i++)

@@ -50,6 +50,15 @@ INLINE void f8_store_part(float *p, size_t count, f8 v)
     memcpy(p, values, count * sizeof(float));
 }
 
+/* A product that is not to become part of a fused multiply-add. */
+#if defined __has_builtin && __has_builtin(__builtin_assoc_barrier)
+#define f8_rounded(x) __builtin_assoc_barrier(x)
+#elif defined __has_builtin && __has_builtin(__arithmetic_fence)
+#define f8_rounded(x) __arithmetic_fence(x)
+#else
+#define f8_rounded(x) (x)
+#endif
+
 /* mask ? x : y, lane by lane; a lane of mask is 0 or -1. */
 INLINE f8 f8_choose(i8x32 mask, f8 x, f8 y)
 {
