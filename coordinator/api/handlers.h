@@ -24,6 +24,7 @@ void handle_dataset_content(struct request *request);
 void handle_experiment_submit(struct request *request);
 void handle_experiment_list(struct request *request);
 void handle_experiment_get(struct request *request);
+void handle_experiment_cancel(struct request *request);
 void handle_experiment_delete(struct request *request);
 void handle_experiment_compare(struct request *request);
 /* jobs.c */
@@ -32,9 +33,17 @@ void handle_job_get(struct request *request);
 void handle_job_cancel(struct request *request);
 void handle_job_delete(struct request *request);
 void handle_job_logs(struct request *request);
+void handle_job_dataset(struct request *request);
 void handle_job_submit_inference(struct request *request);
 void handle_job_submit_annotate(struct request *request);
 void handle_job_submit_evaluator(struct request *request);
+/* workflows.c */
+void handle_workflow_submit(struct request *request);
+void handle_workflow_get(struct request *request);
+void handle_workflow_logs(struct request *request);
+void handle_workflow_result_download(struct request *request);
+void handle_workflow_result_content(struct request *request);
+void handle_workflow_delete(struct request *request);
 /* results.c */
 void handle_result(struct request *request);
 void handle_result_download(struct request *request);

@@ -77,7 +77,7 @@ void handle_job_get(struct request *request)
     store_job_get(request->api->store, request_parameter(request, 0), on_get, request);
 }
 
-/* ---- cancel and delete: experiments' routes use them as well ---- */
+/* ---- cancel and delete: also of experiments of the first API ---- */
 
 static const char REASON[] = "cancelled by a user";
 
@@ -88,8 +88,10 @@ static void answer_cancelled(struct request *request)
 }
 
 /* The scheduler does not have it: it has ended, or it is ours to end. */
-static void on_stopped(void *context, const struct store_job *job, const struct error *err)
+static void on_stopped(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err)
 {
+    (void)next;
     struct request *request = context;
     if (err)
         request_answer_error(request, err);
@@ -121,8 +123,10 @@ static void on_deleted(void *context, const struct error *err)
         request_answer_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
-static void on_stopped_for_delete(void *context, const struct store_job *job, const struct error *err)
+static void on_stopped_for_delete(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err)
 {
+    (void)next;
     struct request *request = context;
     (void)job;
     if (err)
@@ -141,9 +145,31 @@ void handle_job_delete(struct request *request)
     store_job_finish(request->api->store, id, STORE_JOB_STOPPED, &reason, on_stopped_for_delete, request);
 }
 
-void handle_experiment_delete(struct request *request)
+/* ---- the dataset that it wrote ---- */
+
+static void on_dataset(void *context, const struct store_dataset *dataset, const struct error *err)
 {
-    handle_job_delete(request);
+    struct request *request = context;
+    if (err && err->code != ERROR_NOT_FOUND)
+        request_answer_error(request, err);
+    else
+        request_answer_json(request, MHD_HTTP_OK, dataset ? view_dataset(dataset) : json_null());
+}
+
+static void on_dataset_job(void *context, const struct store_job *job, const struct error *err)
+{
+    struct request *request = context;
+    if (err)
+        request_answer_error(request, err);
+    else if (job->output_dataset_id)
+        store_dataset_get(request->api->store, job->output_dataset_id, on_dataset, request);
+    else
+        request_answer_json(request, MHD_HTTP_OK, json_null());
+}
+
+void handle_job_dataset(struct request *request)
+{
+    store_job_get(request->api->store, request_parameter(request, 0), on_dataset_job, request);
 }
 
 /* ---- logs ---- */
@@ -155,16 +181,7 @@ static void on_log(void *context, const struct store_log_line *lines, size_t cou
         request_answer_error(request, err);
         return;
     }
-    size_t size = 1, used = 0;
-    for (size_t i = 0; i < count; i++)
-        size += 64 + strlen(lines[i].level) + strlen(lines[i].text);
-    char *text = alloc_zero(size, 1);
-    for (size_t i = 0; i < count; i++) {
-        json_t *at = view_time(lines[i].at_ms);
-        used += (size_t)snprintf(
-            text + used, size - used, "%s %s %s\n", json_string_value(at), lines[i].level, lines[i].text);
-        json_decref(at);
-    }
+    char *text = view_log(lines, count);
     request_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "logs", view_text(text)));
     free(text);
 }

@@ -1,4 +1,6 @@
 /* Result documents of experiments (first API) and jobs: the same rows, two shapes. */
+#include "coordinator/api/results.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -77,18 +79,22 @@ static void document_wake(void *context)
     request_wake(context);
 }
 
+void result_send(struct request *request, const struct store_job *job, enum report_kind kind)
+{
+    char filename[64];
+    snprintf(filename, sizeof(filename), "results-%s.json", request_parameter(request, 0));
+    url_add_disposition(request, filename);
+    struct report_document *document =
+        report_document_open(request->api->store, job, kind, document_wake, request);
+    struct stream stream = {document_read, document_close, document, 0};
+    request_answer_stream(request, MHD_HTTP_OK, "application/json", stream);
+}
+
 static void on_content(void *context, const struct store_job *job, const struct error *err)
 {
     struct request *request = context;
-    char filename[64];
-    if (!has_result(request, job, err))
-        return;
-    snprintf(filename, sizeof(filename), "results-%s.json", job->id);
-    url_add_disposition(request, filename);
-    struct report_document *document = report_document_open(request->api->store, job,
-        is_experiment(request) ? REPORT_EXPERIMENT : REPORT_JOB, document_wake, request);
-    struct stream stream = {document_read, document_close, document, 0};
-    request_answer_stream(request, MHD_HTTP_OK, "application/json", stream);
+    if (has_result(request, job, err))
+        result_send(request, job, is_experiment(request) ? REPORT_EXPERIMENT : REPORT_JOB);
 }
 
 void handle_result_content(struct request *request)

@@ -10,12 +10,13 @@
 #include "coordinator/api/metric_table.h"
 #include "coordinator/api/model_reference.h"
 #include "coordinator/api/server.h"
+#include "coordinator/api/views.h"
 #include "coordinator/scheduler/scheduler.h"
 
 struct pending {
     struct request *request;
     struct submission submission;
-    json_t *(*view)(const struct api *api, const struct store_job *job);
+    char dataset_id[STORE_ID_BYTES], experiment_id[STORE_ID_BYTES];
     const char *metrics[SUBMISSION_METRICS_MAX];
     size_t metric_count;
 };
@@ -24,12 +25,22 @@ static void pending_free(struct pending *p)
 {
     json_decref(p->submission.metrics);
     json_decref(p->submission.settings);
+    json_decref(p->submission.evaluation);
     free(p);
 }
 
-static void refuse(struct pending *p, const char *field, const char *msg, json_t *input)
+/* `field` is of the body, or of its job_config, but for the dataset. */
+static void refuse(struct pending *p, const char *field, const char *msg)
 {
-    request_answer_invalid(p->request, "body", field, "value_error", msg, input);
+    json_t *loc = json_pack("[s]", "body"), *from = p->request->json, *problem;
+    if (p->submission.nested && strcmp(field, "dataset") != 0) {
+        json_array_append_new(loc, json_string("job_config"));
+        from = json_object_get(from, "job_config");
+    }
+    json_array_append_new(loc, json_string(field));
+    problem = json_pack("{s:s, s:o, s:s, s:O*}", "type", "value_error", "loc", loc, "msg", msg, "input",
+        json_object_get(from, field));
+    request_answer_json(p->request, MHD_HTTP_UNPROCESSABLE_CONTENT, json_pack("{s:[o]}", "detail", problem));
     pending_free(p);
 }
 
@@ -72,33 +83,48 @@ static struct ability ask_workers(const struct api *api, const char *wanted, boo
 
 /* ---- checks ---- */
 
-static bool check_metric(struct pending *p, const char *name, json_t *input)
+static bool check_metric(struct pending *p, const char *name)
 {
     char msg[1024], names[512];
     if (!metric_table_find(name)) {
         metric_table_names(names, sizeof(names));
         snprintf(msg, sizeof(msg), "There is no metric \"%.60s\"; known are: %s", name, names);
-        refuse(p, "metrics", msg, input);
+        refuse(p, "metrics", msg);
         return false;
     }
     struct ability a = ask_workers(p->request->api, name, true);
     if (a.workers > 0 && !a.found) {
         snprintf(msg, sizeof(msg), "No connected worker computes \"%s\"; they compute: %s", name, a.known);
-        refuse(p, "metrics", msg, input);
+        refuse(p, "metrics", msg);
         return false;
     }
     return true;
+}
+
+/* What a task is scored by when nobody says: its first metric, and those of the rest that a worker computes.
+ */
+static json_t *default_metrics(const struct pending *p)
+{
+    static const struct {
+        const char *task, *metrics[4];
+    } DEFAULTS[] = {{"translation", {"bleu", "meteor"}}, {"text-generation", {"rouge", "bleu", "meteor"}},
+        {"summarization", {"rouge", "meteor"}}};
+    size_t i = 0, last = sizeof(DEFAULTS) / sizeof(DEFAULTS[0]) - 1;
+    while (i < last && (!p->submission.task || strcmp(DEFAULTS[i].task, p->submission.task) != 0))
+        i++;
+    json_t *metrics = json_array();
+    for (size_t k = 0; k < 4 && DEFAULTS[i].metrics[k]; k++)
+        if (k == 0 || ask_workers(p->request->api, DEFAULTS[i].metrics[k], true).found)
+            json_array_append_new(metrics, json_string(DEFAULTS[i].metrics[k]));
+    return metrics;
 }
 
 static bool check_metrics(struct pending *p)
 {
     size_t i;
     json_t *name;
-    if (!p->submission.metrics) {
-        p->submission.metrics = json_pack("[s]", "rouge");
-        if (ask_workers(p->request->api, "meteor", true).found)
-            json_array_append_new(p->submission.metrics, json_string("meteor"));
-    }
+    if (!p->submission.metrics)
+        p->submission.metrics = default_metrics(p);
     json_array_foreach(p->submission.metrics, i, name)
     {
         const char *text = json_string_value(name);
@@ -107,7 +133,7 @@ static bool check_metrics(struct pending *p)
             seen = seen || strcmp(p->metrics[k], text) == 0;
         if (seen)
             continue;
-        if (!check_metric(p, text, p->submission.metrics))
+        if (!check_metric(p, text))
             return false;
         if (p->metric_count < SUBMISSION_METRICS_MAX)
             p->metrics[p->metric_count++] = text;
@@ -121,12 +147,11 @@ static bool check_model(struct pending *p)
     const char *model = p->submission.model;
     struct error err;
     char scheme[16], msg[800];
-    json_t *input = json_object_get(p->request->json, "model");
     const char *url = json_string_value(json_object_get(p->submission.settings, "base_url"));
     if (model[0] == '\0')
         return true;
     if (!model_reference_check(model, &err)) {
-        refuse(p, "model", err.message, input);
+        refuse(p, "model", err.message);
         return false;
     }
     model_reference_scheme(model, scheme, sizeof(scheme));
@@ -134,13 +159,17 @@ static bool check_model(struct pending *p)
         url = model;
     if (url && !model_url_allowed(url, api->options.outbound_hosts, &err)) {
         snprintf(msg, sizeof(msg), "%s; %s", err.message, err.hint);
-        refuse(p, url == model ? "model" : "model_url", msg, input);
+        refuse(p,
+            url == model                                 ? "model"
+            : p->submission.kind == STORE_JOB_EXPERIMENT ? "model_url"
+                                                         : "base_url",
+            msg);
         return false;
     }
     struct ability a = ask_workers(api, scheme, false);
     if (a.workers > 0 && !a.found) {
         snprintf(msg, sizeof(msg), "No connected worker runs %s:// models; they run: %s", scheme, a.known);
-        refuse(p, "model", msg, input);
+        refuse(p, "model", msg);
         return false;
     }
     return true;
@@ -148,13 +177,40 @@ static bool check_model(struct pending *p)
 
 /* ---- the way into the store and the scheduler ---- */
 
-static void on_unscheduled(void *context, const struct store_job *job, const struct error *err)
+static void on_unscheduled(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err)
 {
+    (void)next;
     (void)context;
     (void)job;
     if (err)
         log_error_value(
             LOG_LEVEL_ERROR, "a job that could not be scheduled stays unfinished until the next start", err);
+}
+
+static void on_workflow(void *context, const struct store_workflow *workflow, const struct error *err)
+{
+    struct request *request = context;
+    if (err)
+        request_answer_error(request, err);
+    else
+        request_answer_json(request, MHD_HTTP_CREATED, view_workflow(workflow));
+}
+
+static void answer_made(struct pending *p, const struct store_job *job)
+{
+    struct request *request = p->request;
+    bool experiment = job->kind == STORE_JOB_EXPERIMENT;
+    if (job->workflow_id) {
+        request_add_header(request, "Location", "/api/v1/workflows/%s", job->workflow_id);
+        store_workflow_get(request->api->store, job->workflow_id, on_workflow, request);
+    } else {
+        request_add_header(
+            request, "Location", "/api/v1/%s/%s", experiment ? "experiments" : "jobs", job->id);
+        request_answer_json(request, MHD_HTTP_CREATED,
+            experiment ? view_experiment(request->api, job) : view_job(request->api, job));
+    }
+    pending_free(p);
 }
 
 static void on_inserted(void *context, const struct store_job *job, const struct error *err)
@@ -187,34 +243,51 @@ static void on_inserted(void *context, const struct store_job *job, const struct
     log_info("job submitted", "job", job->id, "kind", store_job_kind_name(job->kind), "model",
         job->model ? job->model : "-", "samples", LOG_INT(job->sample_count), "request_id", request->id,
         "actor", request->actor);
-    bool experiment = job->kind == STORE_JOB_EXPERIMENT;
-    request_add_header(request, "Location", "/api/v1/%s/%s", experiment ? "experiments" : "jobs", job->id);
-    request_answer_json(request, MHD_HTTP_CREATED, p->view(request->api, job));
-    pending_free(p);
+    answer_made(p, job);
 }
 
 static void insert(struct pending *p)
 {
     struct submission *s = &p->submission;
+    struct store *store = p->request->api->store;
     char *settings = json_dumps(s->settings, JSON_COMPACT);
+    char *evaluation = s->evaluation ? json_dumps(s->evaluation, JSON_COMPACT) : NULL;
     char *body = json_dumps(p->request->json, JSON_COMPACT);
     struct store_job job = {
         .kind = s->kind,
         .name = s->name,
         .description = s->description ? s->description : "",
-        .dataset_id = s->dataset_id,
+        .dataset_id = p->dataset_id,
         .model = s->model[0] ? s->model : NULL,
         .settings = settings,
         .request = body,
         .owner = p->request->actor,
-        .metrics = p->metrics,
-        .metric_count = p->metric_count,
         .max_samples = s->max_samples,
         .priority = s->priority,
         .timeout_s = s->timeout_s,
+        .output_field = s->output_field,
     };
-    store_job_insert(p->request->api->store, &job, on_inserted, p);
+    if (s->experiment_id) {
+        const struct store_workflow workflow = {
+            .experiment_id = p->experiment_id,
+            .name = s->name,
+            .description = s->description,
+            .model = json_string_value(json_object_get(p->request->json, "model")),
+            .request = body,
+            .owner = p->request->actor,
+            .metrics = p->metrics,
+            .metric_count = p->metric_count,
+            .settings = evaluation,
+            .timeout_s = s->timeout_s,
+        };
+        store_workflow_insert(store, &workflow, &job, on_inserted, p);
+    } else {
+        job.metrics = p->metrics;
+        job.metric_count = p->metric_count;
+        store_job_insert(store, &job, on_inserted, p);
+    }
     free(settings);
+    free(evaluation);
     free(body);
 }
 
@@ -234,26 +307,26 @@ static void on_dataset(void *context, const struct store_dataset *dataset, const
             "The dataset has no ground_truth, which the metric \"%s\" needs; send \"metrics\": [] for "
             "predictions only",
             p->metrics[i]);
-        refuse(p, "dataset", msg, json_object_get(p->request->json, "dataset"));
+        refuse(p, p->submission.experiment_id ? "metrics" : "dataset", msg);
         return;
     }
     if (p->submission.kind == STORE_JOB_EVALUATOR && !dataset->predictions) {
         refuse(p, "dataset",
-            "The dataset has no column \"predictions\" with content, which is what is evaluated",
-            json_object_get(p->request->json, "dataset"));
+            "The dataset has no column \"predictions\" with content, which is what is evaluated");
         return;
     }
     insert(p);
 }
 
-void submission_start(struct request *request, const struct submission *submission,
-    json_t *(*view)(const struct api *api, const struct store_job *job))
+void submission_start(struct request *request, const struct submission *submission)
 {
     struct pending *p = alloc_zero(1, sizeof(*p));
     p->request = request;
     p->submission = *submission;
-    p->view = view;
+    snprintf(p->dataset_id, sizeof(p->dataset_id), "%s", submission->dataset_id);
+    if (submission->experiment_id)
+        snprintf(p->experiment_id, sizeof(p->experiment_id), "%s", submission->experiment_id);
     json_incref(p->submission.metrics);
     if (check_model(p) && check_metrics(p))
-        store_dataset_get(request->api->store, submission->dataset_id, on_dataset, p);
+        store_dataset_get(request->api->store, p->dataset_id, on_dataset, p);
 }

@@ -7,26 +7,32 @@
 
 #include "coordinator/store/store.h"
 
-struct api;
 struct request;
 
 enum { SUBMISSION_METRICS_MAX = 32 };
 
-/* What a job will be. Strings are borrowed from the request's body or from `settings`. */
+/* What a job will be, or a workflow with its first job. Strings are borrowed from the request's body or from
+ * `settings`. */
 struct submission {
     enum store_job_kind kind;
+    bool nested; /* model and metrics are members of the body's job_config */
     const char *name, *description, *dataset_id;
-    char model[1100]; /* reference; empty: scoring only */
-    json_t *metrics;  /* list of names; NULL: the default */
-    json_t *settings; /* for the worker; taken over */
+    char model[1100];         /* reference; empty: scoring only */
+    json_t *metrics;          /* list of names; NULL: the task's default */
+    const char *task;         /* "summarization", … ; NULL: that */
+    json_t *settings;         /* for the worker; taken over */
+    const char *output_field; /* NULL: no dataset is written */
     int64_t max_samples;
     int32_t priority;
     uint32_t timeout_s;
+    /* A workflow: `metrics` are those of its evaluation, `evaluation` its settings (taken over). NULL: a job.
+     */
+    const char *experiment_id;
+    json_t *evaluation;
 };
 
-/* Checks the model reference, the metrics and the dataset, writes the job, schedules it, and answers 201 with
- * `view`'s value — or the error: 404 for the dataset, 422 naming the field for the rest. */
-void submission_start(struct request *request, const struct submission *submission,
-    json_t *(*view)(const struct api *api, const struct store_job *job));
+/* Checks the model reference, the metrics and the dataset, writes the job or the workflow, schedules it, and
+ * answers 201 with what was made — or the error: 404 for the dataset, 422 naming the field for the rest. */
+void submission_start(struct request *request, const struct submission *submission);
 
 #endif

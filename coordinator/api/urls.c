@@ -23,6 +23,13 @@ static void base_url(const struct request *request, char *out, size_t size)
         snprintf(out, size, "http://%s:%u", api->options.address, api->port);
 }
 
+json_t *url_plain(const struct request *request, const char *path)
+{
+    char base[512];
+    base_url(request, base, sizeof(base));
+    return json_sprintf("%s%s", base, path);
+}
+
 json_t *url_signed(const struct request *request, const char *path)
 {
     char base[512], signature[KEYS_SIGNATURE_CHARS + 1];

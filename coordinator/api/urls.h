@@ -10,6 +10,8 @@ struct request;
 
 /* The URL of `path` ("/api/v1/datasets/…/content") as a new string value. */
 json_t *url_signed(const struct request *request, const char *path);
+/* The same without a signature, for routes that ask who calls. */
+json_t *url_plain(const struct request *request, const char *path);
 
 /* Whether the request's own path carries a good signature (query parameters `expires` and `signature`);
  * answers 403 and returns false otherwise. */

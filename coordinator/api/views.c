@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/alloc.h"
 #include "coordinator/api/server.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/store.h"
@@ -39,6 +40,21 @@ json_t *view_dataset(const struct store_dataset *d)
         view_text(d->filename), "format", view_text(d->format), "size", (json_int_t)d->size_bytes,
         "ground_truth", d->ground_truth, "run_id", view_text(d->run_id), "generated", d->generated,
         "generated_by", view_text(d->generated_by), "created_at", view_time(d->created_ms));
+}
+
+char *view_log(const struct store_log_line *lines, size_t count)
+{
+    size_t size = 1, used = 0;
+    for (size_t i = 0; i < count; i++)
+        size += 64 + strlen(lines[i].level) + strlen(lines[i].text);
+    char *text = alloc_zero(size, 1);
+    for (size_t i = 0; i < count; i++) {
+        json_t *at = view_time(lines[i].at_ms);
+        used += (size_t)snprintf(
+            text + used, size - used, "%s %s %s\n", json_string_value(at), lines[i].level, lines[i].text);
+        json_decref(at);
+    }
+    return text;
 }
 
 static json_int_t member(const json_t *object, const char *name)
@@ -97,6 +113,8 @@ json_t *view_experiment(const struct api *api, const struct store_job *job)
     json_t *value = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o}", "id", job->id, "name", view_text(job->name),
         "description", job->description ? job->description : "", "status", experiment_status(job->status),
         "created_at", view_time(job->created_ms), "updated_at", view_time(job->updated_ms));
+    json_object_set_new(value, "task_definition", json_pack("{s:s}", "task", "summarization"));
+    json_object_set_new(value, "workflows", json_array());
     json_object_set_new(value, "model", view_text(job->model));
     json_object_set_new(value, "dataset", view_text(job->dataset_id));
     json_object_set_new(value, "max_samples", json_integer(job->max_samples > 0 ? job->max_samples : -1));

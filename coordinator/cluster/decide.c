@@ -288,10 +288,12 @@ struct ending {
     char job_id[STORE_ID_BYTES];
 };
 
-static void on_ended(void *context, const struct store_job *job, const struct error *err)
+static void on_ended(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err)
 {
     struct ending *ending = context;
-    if (err && err->code != ERROR_CANCELLED)
+    if (err && err->code != ERROR_CANCELLED &&
+        err->code != ERROR_NOT_FOUND) /* not found: deleted meanwhile */
         log_error_value(LOG_LEVEL_ERROR, "a job's end cannot be written", err);
     if (job) {
         log_info("job ended", "job", job->id, "status", store_job_status_name(job->status), "message",
@@ -304,6 +306,11 @@ static void on_ended(void *context, const struct store_job *job, const struct er
     }
     if (!err)
         tell_job(ending->cluster, ending->job_id);
+    if (next && !ending->cluster->closing) { /* else the next coordinator finds it unfinished */
+        log_info("job follows", "job", next->id, "kind", store_job_kind_name(next->kind), "workflow",
+            next->workflow_id ? next->workflow_id : "-");
+        job_schedule(ending->cluster, next);
+    }
     job_forget(
         ending->cluster, ending->job_id); /* not in the decision: who waits for it may call the scheduler */
     ending->cluster->appends--;

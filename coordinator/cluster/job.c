@@ -253,8 +253,8 @@ struct recovery {
     uint64_t jobs, samples;
 };
 
-static void take_up(
-    struct cluster *cluster, const struct store_job *row, const struct store_range *ranges, size_t count)
+static void take_up(struct cluster *cluster, const struct store_job *row, const struct store_range *ranges,
+    size_t count, bool all_done)
 {
     struct error err = {0};
     struct scheduler_range *remaining = alloc_zero(count, sizeof *remaining);
@@ -267,9 +267,9 @@ static void take_up(
         .metrics = row->metrics,
         .metric_count = row->metric_count,
         .sample_count = row->sample_count,
-        .remaining = remaining,
+        .remaining = count ? remaining : NULL,
         .remaining_count = count,
-        .all_done = count == 0,
+        .all_done = all_done,
         .weight = (double)(1 << shift),
         .interactive = row->priority >= 100,
         .timeout_ms = (uint64_t)row->timeout_s * 1000,
@@ -281,12 +281,18 @@ static void take_up(
     free(remaining);
 }
 
+void job_schedule(struct cluster *cluster, const struct store_job *row)
+{
+    if (!job_by_id(cluster, row->id))
+        take_up(cluster, row, NULL, 0, row->sample_count == 0);
+}
+
 static void on_unfinished(void *context, const struct store_job *row, const struct store_range *remaining,
     size_t count, const struct error *err)
 {
     struct recovery *recovery = context;
     if (row && !job_by_id(recovery->cluster, row->id)) {
-        take_up(recovery->cluster, row, remaining, count);
+        take_up(recovery->cluster, row, remaining, count, count == 0);
         recovery->jobs++;
         for (size_t i = 0; i < count; i++)
             recovery->samples += remaining[i].count;

@@ -104,6 +104,8 @@ typedef void (*job_ready)(struct cluster *cluster, struct job *job, const struct
 
 struct job *job_by_id(struct cluster *cluster, const char *id);
 struct job *job_take_up(struct cluster *cluster, const struct store_job *row); /* known from its row */
+/* Schedules a new job of which no sample has a result. One that is known already stays as it is. */
+void job_schedule(struct cluster *cluster, const struct store_job *row);
 /* Calls back at once when the job is loaded, else when it is; job NULL with err when it cannot be. */
 void job_when_loaded(struct cluster *cluster, const char *id, job_ready ready, void *context);
 /* Adds metric keys that were not known, durably, then calls back. */

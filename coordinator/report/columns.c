@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "coordinator/report/report.h"
 #include "coordinator/store/store.h"
 
 /* Groups whose name is not simply the key itself. A key may also say its group: "bertscore/f1". */
@@ -61,4 +62,21 @@ struct column *columns_of(const struct store_job *job, size_t *count)
     free(all);
     *count = used;
     return ordered;
+}
+
+json_t *report_means(const json_t *keys, const json_t *means)
+{
+    json_t *flat = json_object(), *key;
+    size_t i;
+    json_array_foreach(keys, i, key)
+    {
+        struct column c;
+        char name[160];
+        json_t *mean = json_object_get(means, json_string_value(key));
+        place(&c, json_string_value(key));
+        bool named = strncmp(c.mean_key, c.group, strlen(c.group)) == 0;
+        snprintf(name, sizeof(name), "%s%s%s", named ? "" : c.group, named ? "" : "_", c.mean_key);
+        json_object_set_new(flat, name, mean ? json_incref(mean) : json_null());
+    }
+    return flat;
 }

@@ -35,6 +35,10 @@ ssize_t report_document_read(struct report_document *document, char *buffer, siz
 /* At any time; a call to the store that is under way is waited for. */
 void report_document_close(struct report_document *document);
 
+/* A job's means by names that are unique without their groups ("rouge1_mean", "bertscore_f1_mean"): a new
+ * object. `keys` and `means` are a job's metric_keys and its aggregates' means, as JSON; NULL: none. */
+json_t *report_means(const json_t *keys, const json_t *means);
+
 /* The comparison of 1 to REPORT_COMPARED_MAX jobs as one JSON object: per job and metric the mean with a 95%
  * percentile-bootstrap interval; per pair of jobs and metric, over the samples that both have a value for,
  * the mean difference with its interval, a two-sided paired bootstrap p-value (Holm-corrected over the pairs

@@ -13,12 +13,12 @@ static struct statement insert = {
     .sql =
         "INSERT INTO job (id, kind, experiment_id, workflow_id, name, description, dataset_id, model, "
         "settings,"
-        " request, owner, metrics, metric_keys, max_samples, sample_count, priority, timeout_s)"
+        " request, owner, metrics, metric_keys, max_samples, sample_count, priority, timeout_s, output_field)"
         " SELECT $1::uuid, $2::text, $3::uuid, $4::uuid, $5::text, $6::text, d.id, $8::text, "
         "coalesce($9::jsonb, '{}'), $10::jsonb, $11::text,"
         "        $12::text[], $13::text[], $14::bigint,"
         "        CASE WHEN $14::bigint > 0 THEN least($14::bigint, d.sample_count) ELSE d.sample_count END,"
-        "        $15::integer, $16::integer"
+        "        $15::integer, $16::integer, $17::text"
         " FROM dataset d WHERE d.id = $7 AND d.deleted_at IS NULL"
         " ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING " JOB_COLUMNS,
     .patience = PATIENCE_SENT,
@@ -66,6 +66,7 @@ void store_job_insert(struct store *store, const struct store_job *job, store_jo
     params_int(&params, job->max_samples);
     params_int(&params, job->priority);
     params_int(&params, job->timeout_s);
+    params_text(&params, job->output_field);
     pool_send(store->pool, &insert, &params, inserted, call);
 }
 

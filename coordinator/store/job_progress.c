@@ -8,8 +8,11 @@
 
 static struct statement start = {
     .name = "job_start",
-    .sql = "UPDATE job SET status = 'running', started_at = coalesce(started_at, clock_timestamp()),"
-           " updated_at = clock_timestamp() WHERE id = $1 AND status IN ('created', 'pending')",
+    .sql = "WITH begun AS (UPDATE job SET status = 'running', updated_at = clock_timestamp(),"
+           "  started_at = coalesce(started_at, clock_timestamp())"
+           "  WHERE id = $1 AND status IN ('created', 'pending') RETURNING workflow_id)"
+           "UPDATE workflow SET status = 'running', updated_at = clock_timestamp()"
+           " FROM begun WHERE workflow.id = begun.workflow_id AND status = 'created'",
     .patience = PATIENCE_LONG,
     .slow = true, /* as its end: one lane keeps their order */
 };
@@ -68,19 +71,7 @@ void store_job_add_keys(struct store *store, const char *id, const char *const *
 /* A job that is over already comes back as it is. */
 static struct statement finish = {
     .name = "job_finish",
-    .sql = "WITH figures AS MATERIALIZED ("
-           "  SELECT id, f, $2 = 'succeeded' AND (f->>'samples')::bigint > 0"
-           "             AND f->>'samples' = f->>'failed' AS hopeless"
-           "  FROM job, LATERAL job_figures(id, metric_keys) AS f WHERE id = $1 AND status IN " JOB_UNFINISHED
-           "),"
-           " ended AS (UPDATE job j SET aggregates = f,"
-           "  status = CASE WHEN hopeless THEN 'failed' ELSE $2 END,"
-           "  message = CASE WHEN hopeless THEN 'every sample failed: ' || (f->'errors'->0->>'message')"
-           "                 ELSE $3 END,"
-           "  hint = $4, finished_at = clock_timestamp(), updated_at = clock_timestamp()"
-           "  FROM figures WHERE j.id = figures.id AND j.status IN " JOB_UNFINISHED " RETURNING j.*)"
-           " SELECT " JOB_COLUMNS " FROM ended UNION ALL"
-           " SELECT " JOB_COLUMNS " FROM job WHERE id = $1 AND NOT EXISTS (SELECT FROM ended)",
+    .sql = "SELECT " JOB_COLUMNS " FROM job_end($1, $2, $3, $4) WITH ORDINALITY ORDER BY ordinality",
     .patience = PATIENCE_LONG,
     .slow = true,
 };
@@ -97,18 +88,38 @@ static void pruned(void *context, PGresult *result, const struct error *err)
     (void)context, (void)result, (void)err; /* the next end prunes what this one could not */
 }
 
+static void finished(void *context, PGresult *result, const struct error *err)
+{
+    struct call *call = context;
+    struct store_job jobs[2] = {0};
+    int count = err ? 0 : PQntuples(result) < 2 ? PQntuples(result) : 2;
+    struct error missing = {0};
+    if (!err && !count) {
+        error_set(&missing, ERROR_NOT_FOUND, "there is no job %s", call->subject);
+        err = &missing;
+    }
+    for (int i = 0; i < count; i++)
+        job_row_decode(result, i, &jobs[i]);
+    if (call->done)
+        ((store_job_finish_done)call->done)(
+            call->context, count > 0 ? &jobs[0] : NULL, count > 1 ? &jobs[1] : NULL, err);
+    for (int i = 0; i < count; i++)
+        job_row_free(&jobs[i]);
+    free(call);
+}
+
 void store_job_finish(struct store *store, const char *id, enum store_job_status status,
-    const struct error *reason, store_job_done done, void *context)
+    const struct error *reason, store_job_finish_done done, void *context)
 {
     struct call *call = call_new((void (*)(void))done, context, id);
     struct params params = {0}, prune = {0};
-    if (!id_checked(store, id, "job", job_row_done, call))
+    if (!id_checked(store, id, "job", finished, call))
         return;
     params_text(&params, id);
     params_text(&params, store_job_status_name(status));
     params_text(&params, reason ? reason->message : NULL);
     params_text(&params, reason && *reason->hint ? reason->hint : NULL);
-    pool_send(store->pool, &finish, &params, job_row_done, call);
+    pool_send(store->pool, &finish, &params, finished, call);
     params_text(&prune, id);
     pool_send(store->pool, &prune_log, &prune, pruned, NULL);
 }

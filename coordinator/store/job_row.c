@@ -79,6 +79,8 @@ void job_row_decode(const PGresult *result, int row, struct store_job *out)
     out->started_ms = value_int(result, row, 23);
     out->finished_ms = value_int(result, row, 24);
     out->updated_ms = value_int(result, row, 25);
+    out->output_field = value_text(result, row, 26);
+    out->output_dataset_id = value_text(result, row, 27);
 }
 
 void job_row_free(struct store_job *job)

@@ -11,8 +11,8 @@
     "timeout_s, "                                                                                            \
     "message, hint, provenance, aggregates, (extract(epoch FROM created_at) * 1000)::bigint, "               \
     "(extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM finished_at) * 1000)::bigint, "    \
-    "(extract(epoch FROM updated_at) * 1000)::bigint"
-enum { JOB_COLUMN_COUNT = 26 };
+    "(extract(epoch FROM updated_at) * 1000)::bigint, output_field, output_dataset_id"
+enum { JOB_COLUMN_COUNT = 28 };
 
 #define JOB_UNFINISHED "('created', 'pending', 'running')"
 

@@ -185,6 +185,10 @@ struct store_job {
     const char *hint;
     const char *provenance; /* JSON object, from the workers */
     const char *aggregates; /* JSON object, once finished; see store_job_finish */
+    /* What predictions are called in the dataset that the job's success writes; NULL: it writes none.
+     * "ground_truth" replaces the samples' ground truth; any other name makes them predictions. */
+    const char *output_field;
+    const char *output_dataset_id; /* that dataset; NULL before the end */
     int64_t created_ms, started_ms, finished_ms, updated_ms;
 };
 
@@ -221,9 +225,13 @@ void store_job_add_keys(struct store *store, const char *id, const char *const *
  *   {"samples":N,"failed":N,"truncated":N,"prompt_tokens":N,"new_tokens":N,"seconds":S,
  *    "means":{"rouge1":x,…},"counts":{"rouge1":n,…},"errors":[{"code","message","count"},…]}
  * A succeeded job without one good sample becomes failed with the commonest message. Ending an ended job
- * changes nothing. */
+ * changes nothing. In the same transaction a success writes the job's dataset (output_field), and the
+ * workflow that it belongs to takes its next step: `next` is the job that is to be scheduled now, NULL: none.
+ */
+typedef void (*store_job_finish_done)(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err);
 void store_job_finish(struct store *store, const char *id, enum store_job_status status,
-    const struct error *reason, store_job_done done, void *context);
+    const struct error *reason, store_job_finish_done done, void *context);
 
 struct store_range {
     uint64_t first;
@@ -248,6 +256,79 @@ typedef void (*store_log_done)(
 /* Lines with seq > after, oldest first. */
 void store_log_read(struct store *store, const char *job_id, uint64_t after, uint32_t limit,
     store_log_done done, void *context);
+
+/* ---- experiments of several workflows (second generation) ---- */
+
+struct store_experiment {
+    char id[STORE_ID_BYTES];
+    const char *name;
+    const char *description;
+    const char *dataset_id;
+    const char *task; /* JSON: the task definition */
+    const char *owner;
+    int64_t max_samples;
+    int64_t created_ms, updated_ms;
+};
+typedef void (*store_experiment_done)(
+    void *context, const struct store_experiment *experiment, const struct error *err);
+/* Gives the row back as stored. ERROR_NOT_FOUND: no such dataset. */
+void store_experiment_insert(struct store *store, const struct store_experiment *experiment,
+    store_experiment_done done, void *context);
+void store_experiment_get(struct store *store, const char *id, store_experiment_done done, void *context);
+
+/* Experiments of both generations, newest first: exactly one of the two is not NULL. */
+struct store_experiment_item {
+    const struct store_experiment *experiment;
+    const struct store_job *job;
+};
+typedef void (*store_experiment_list_done)(void *context, uint64_t total,
+    const struct store_experiment_item *items, size_t count, const struct error *err);
+void store_experiment_list(
+    struct store *store, uint64_t skip, uint64_t limit, store_experiment_list_done done, void *context);
+/* With its workflows and their jobs, whatever they do: cancel those first. */
+void store_experiment_delete(struct store *store, const char *id, store_done done, void *context);
+
+enum store_workflow_status {
+    STORE_WORKFLOW_CREATED,
+    STORE_WORKFLOW_RUNNING,
+    STORE_WORKFLOW_FAILED,
+    STORE_WORKFLOW_SUCCEEDED,
+};
+const char *store_workflow_status_name(enum store_workflow_status status);
+
+struct store_workflow {
+    char id[STORE_ID_BYTES];
+    enum store_workflow_status status;
+    const char *experiment_id;
+    const char *name;
+    const char *description;
+    const char *model;   /* as sent */
+    const char *request; /* JSON: what the user sent */
+    const char *message; /* of a failed one; else NULL */
+    const char *owner;
+    const char *const *metrics; /* of the evaluation; metric_count; only for insert */
+    size_t metric_count;
+    const char *settings; /* of the evaluation, a JSON object; only for insert */
+    uint32_t timeout_s;   /* of each job; only for insert */
+    int64_t created_ms, updated_ms;
+    /* [{"id", "kind", "status", "model", "dataset_id", "max_samples", "metric_keys", "aggregates"}, …] in
+     * order; only read */
+    const char *jobs;
+};
+typedef void (*store_workflow_done)(
+    void *context, const struct store_workflow *workflow, const struct error *err);
+/* Writes the workflow and its first job in one transaction; the job's row is given back, then call
+ * scheduler_job_add. Ids "" are made. ERROR_NOT_FOUND: no such experiment or dataset. */
+void store_workflow_insert(struct store *store, const struct store_workflow *workflow,
+    const struct store_job *job, store_job_done done, void *context);
+void store_workflow_get(struct store *store, const char *id, store_workflow_done done, void *context);
+typedef void (*store_workflow_list_done)(
+    void *context, const struct store_workflow *items, size_t count, const struct error *err);
+/* All of these experiments, oldest first. */
+void store_workflow_list(struct store *store, const char *const *experiment_ids, size_t experiment_count,
+    store_workflow_list_done done, void *context);
+/* With its jobs. ERROR_CONFLICT: it is not over, and `force` is false. */
+void store_workflow_delete(struct store *store, const char *id, bool force, store_done done, void *context);
 
 /* ---- results ---- */
 

@@ -179,9 +179,3 @@ def test_an_evaluator_scores_predictions_of_a_dataset(cluster):
     clusters.wait_for("the job", lambda: cluster.get(f"/jobs/{id}").json()["status"] == "succeeded")
     document = requests.get(cluster.get(f"/jobs/{id}/result/download").json()["download_url"], timeout=60).json()
     assert document["metrics"]["rouge"]["rouge1"] == [1.0, 0.0]
-
-
-def test_what_is_not_available_yet_says_so(cluster, dataset):
-    for path, body in (("/jobs/annotate/", {"name": "a", "dataset": dataset, "job_config": {}}), ("/experiments/", {"name": "e", "dataset": dataset})):
-        answer = cluster.post(path, body)
-        assert answer.status_code == 501 and "not available yet" in answer.json()["detail"]

@@ -192,6 +192,23 @@ void outcome_job(void *context, const struct store_job *job, const struct error 
     }
 }
 
+void outcome_experiment(void *context, const struct store_experiment *experiment, const struct error *err)
+{
+    struct outcome *outcome = context;
+    outcome_done(context, err);
+    if (experiment)
+        snprintf(outcome->text, sizeof outcome->text, "%s", experiment->id);
+}
+
+void outcome_ended(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err)
+{
+    struct outcome *outcome = context;
+    outcome_job(context, job, err);
+    if (next)
+        outcome->next = *next;
+}
+
 void fixture_dataset(struct fixture *fixture, uint64_t count, char id[STORE_ID_BYTES])
 {
     const struct store_dataset meta = {.filename = "mails.csv", .format = "experiment", .media = "csv"};

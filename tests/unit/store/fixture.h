@@ -44,11 +44,15 @@ struct outcome {
     uint64_t total, count;
     char text[4096];
     struct store_dataset dataset;
-    struct store_job job;
+    struct store_job job, next;
 };
 void outcome_done(void *context, const struct error *err);
 void outcome_dataset(void *context, const struct store_dataset *dataset, const struct error *err);
 void outcome_job(void *context, const struct store_job *job, const struct error *err); /* text: message */
+void outcome_experiment(                                                               /* text: its id */
+    void *context, const struct store_experiment *experiment, const struct error *err);
+void outcome_ended(
+    void *context, const struct store_job *job, const struct store_job *next, const struct error *err);
 
 /* Uploads `count` samples "text 0", … with ground truth "truth 0", …; returns the dataset's id. */
 void fixture_dataset(struct fixture *fixture, uint64_t count, char id[STORE_ID_BYTES]);

@@ -251,7 +251,7 @@ static void test_job_counts_its_samples(void **state)
         assert_int_equal(outcome.job.sample_count, runs[i]);
         assert_int_equal(outcome.job.status, STORE_JOB_CREATED);
         struct outcome ended = {0};
-        store_job_finish(fixture->store, outcome.job.id, STORE_JOB_STOPPED, NULL, outcome_job, &ended);
+        store_job_finish(fixture->store, outcome.job.id, STORE_JOB_STOPPED, NULL, outcome_ended, &ended);
         fixture_wait(fixture, &ended.called);
     }
     struct outcome lost = {0};
@@ -342,8 +342,8 @@ static void test_end_computes_aggregates(void **state)
     append(fixture, job, 0, 2, NULL);
     append(fixture, job, 2, 1, "too long");
     struct outcome ended = {0}, again = {0};
-    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_job, &ended);
-    store_job_finish(fixture->store, job, STORE_JOB_FAILED, NULL, outcome_job, &again);
+    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &ended);
+    store_job_finish(fixture->store, job, STORE_JOB_FAILED, NULL, outcome_ended, &again);
     fixture_wait(fixture, &again.called);
     fixture_wait(fixture, &ended.called);
     assert_int_equal(ended.job.status, STORE_JOB_SUCCEEDED);
@@ -358,6 +358,54 @@ static void test_end_computes_aggregates(void **state)
     fixture_sql(fixture, check);
 }
 
+/* The end of a workflow's inference writes its dataset and its evaluation, once, and names what is to be
+ * scheduled. */
+static void test_workflow_takes_its_next_step_with_the_end_of_a_job(void **state)
+{
+    struct fixture *fixture = *state;
+    char dataset[STORE_ID_BYTES], check[900], made_id[STORE_ID_BYTES];
+    struct outcome made = {0}, job = {0}, first = {0}, again = {0}, last = {0};
+    fixture_dataset(fixture, 2, dataset);
+    const struct store_experiment experiment = {
+        .name = "e", .dataset_id = dataset, .task = "{\"task\": \"summarization\"}", .max_samples = -1};
+    store_experiment_insert(fixture->store, &experiment, outcome_experiment, &made);
+    fixture_wait(fixture, &made.called);
+    snprintf(made_id, sizeof made_id, "%.36s", made.text);
+    const char *metrics[] = {"rouge"};
+    const struct store_workflow workflow = {.experiment_id = made_id,
+        .name = "w",
+        .model = "sim://",
+        .request = "{}",
+        .metrics = metrics,
+        .metric_count = 1,
+        .timeout_s = 7};
+    const struct store_job inference = {
+        .dataset_id = dataset, .model = "sim://", .output_field = "predictions", .max_samples = -1};
+    store_workflow_insert(fixture->store, &workflow, &inference, outcome_job, &job);
+    fixture_wait(fixture, &job.called);
+    assert_int_equal(job.err.code, 0);
+    append(fixture, job.job.id, 0, 2, NULL);
+    store_job_finish(fixture->store, job.job.id, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &first);
+    fixture_wait(fixture, &first.called);
+    store_job_finish(fixture->store, job.job.id, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &again);
+    fixture_wait(fixture, &again.called);
+    assert_int_equal(first.next.kind, STORE_JOB_EVALUATOR);
+    assert_int_equal(first.next.sample_count, 2);
+    assert_int_equal(first.next.timeout_s, 7);
+    assert_string_equal(again.next.id, first.next.id);
+    snprintf(check, sizeof check,
+        "DO \\$\\$ BEGIN ASSERT (SELECT count(*) FROM job WHERE experiment_id = '%s') = 2;"
+        " ASSERT (SELECT status FROM workflow) = 'created';"
+        " ASSERT (SELECT predictions AND ground_truth AND sample_count = 2 FROM dataset WHERE run_id = '%s');"
+        " END \\$\\$",
+        made_id, job.job.id);
+    fixture_sql(fixture, check);
+    store_job_finish(fixture->store, first.next.id, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &last);
+    fixture_wait(fixture, &last.called);
+    assert_string_equal(last.next.id, "");
+    fixture_sql(fixture, "DO \\$\\$ BEGIN ASSERT (SELECT status FROM workflow) = 'succeeded'; END \\$\\$");
+}
+
 static void test_job_without_one_good_sample_fails(void **state)
 {
     struct fixture *fixture = *state;
@@ -367,7 +415,7 @@ static void test_job_without_one_good_sample_fails(void **state)
     append(fixture, job, 0, 1, "rare");
     append(fixture, job, 1, 2, "usual");
     struct outcome ended = {0};
-    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_job, &ended);
+    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &ended);
     fixture_wait(fixture, &ended.called);
     assert_int_equal(ended.job.status, STORE_JOB_FAILED);
     assert_string_equal(ended.text, "every sample failed: usual");
@@ -437,7 +485,7 @@ static void test_restart_finds_what_is_missing(void **state)
     assert_true(full.seen);
     assert_int_equal(full.n, 0);
     struct outcome ended = {0};
-    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_job, &ended);
+    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &ended);
     fixture_wait(fixture, &ended.called);
     store_job_unfinished(fixture->store, got_unfinished, &over);
     fixture_wait(fixture, &over.called);
@@ -459,7 +507,7 @@ static void test_deleting_in_use_is_refused_and_cleans_up(void **state)
     fixture_wait(fixture, &busy.called);
     assert_int_equal(busy.err.code, ERROR_CONFLICT);
     assert_int_equal(running.err.code, ERROR_CONFLICT);
-    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_job, &ended);
+    store_job_finish(fixture->store, job, STORE_JOB_SUCCEEDED, NULL, outcome_ended, &ended);
     fixture_wait(fixture, &ended.called);
     store_dataset_delete(fixture->store, dataset, outcome_done, &gone);
     fixture_wait(fixture, &gone.called);
@@ -629,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_second_delivery_changes_nothing),
         cmocka_unit_test(test_results_of_no_job_are_dropped),
         cmocka_unit_test(test_end_computes_aggregates),
+        cmocka_unit_test(test_workflow_takes_its_next_step_with_the_end_of_a_job),
         cmocka_unit_test(test_job_without_one_good_sample_fails),
         cmocka_unit_test(test_keys_grow_in_order),
         cmocka_unit_test(test_restart_finds_what_is_missing),
