@@ -1,6 +1,5 @@
 #include "common/languages.h"
 
-#include <stddef.h>
 #include <strings.h>
 
 static const struct language LANGUAGES[] = {
@@ -137,4 +136,14 @@ const struct language *language_find(const char *name)
                 return l;
     }
     return NULL;
+}
+
+size_t language_count(void)
+{
+    return sizeof(LANGUAGES) / sizeof(LANGUAGES[0]);
+}
+
+const struct language *language_at(size_t index)
+{
+    return &LANGUAGES[index];
 }

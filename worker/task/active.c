@@ -35,6 +35,8 @@ static bool parse_settings(const char *text, struct task_settings *out, struct e
         return error_set(err, ERROR_INVALID, "the task's settings are no JSON object: %s", where.text);
     const char *task = json_string_value(json_object_get(out->root, "task"));
     out->task = task ? task : "summarization";
+    out->source_language = json_string_value(json_object_get(out->root, "source_language"));
+    out->target_language = json_string_value(json_object_get(out->root, "target_language"));
     out->system_prompt = json_string_value(json_object_get(out->root, "system_prompt"));
     const json_t *generation = json_object_get(out->root, "generation_config");
     out->generation = json_is_object(generation) ? generation : NULL;
@@ -75,6 +77,7 @@ struct active *active_open(Lumigrid__Assign *assign, const struct runner_events 
     active->assign = assign;
     active->events = events;
     active->samples = samples;
+    active->translation.source_id = -1;
     active->started_ns = active_now_ns();
     for (size_t i = 0; i < assign->n_samples; i++)
         samples[i] = (struct active_sample){.active = active, .position = i};
@@ -88,6 +91,7 @@ void active_close(struct active *active)
 {
     if (!active)
         return;
+    translation_free(&active->translation);
     json_decref(active->settings.root);
     lumigrid__assign__free_unpacked(active->assign, NULL);
     free(active->samples);

@@ -8,15 +8,17 @@
 #include "worker/engine/engine.h"
 #include "worker/metrics/metric.h"
 #include "worker/task/task.h"
+#include "worker/task/translation.h"
 
 enum { TASK_METRICS_MAX = 32, TASK_VALUES_MAX = 128 };
 
 /* What settings_json says (docs/protocol.md). */
 struct task_settings {
-    json_t *root;              /* owns the strings below */
-    const char *task;          /* "summarization" */
-    const char *system_prompt; /* NULL: none */
-    const json_t *generation;  /* an object of overrides, or NULL */
+    json_t *root;                                  /* owns the strings below */
+    const char *task;                              /* "summarization" */
+    const char *source_language, *target_language; /* of a translation; NULL: none */
+    const char *system_prompt;                     /* NULL: none */
+    const json_t *generation;                      /* an object of overrides, or NULL */
     bool has_dtype;
     enum dtype dtype;
     uint64_t seed;
@@ -40,8 +42,9 @@ struct active {
     struct task_settings settings;
     const struct metric *metrics[TASK_METRICS_MAX];
     size_t metric_count;
-    struct resident *resident;     /* NULL: needs no model */
-    struct active_sample *samples; /* [assign->n_samples] */
+    struct resident *resident;      /* NULL: needs no model */
+    struct translation translation; /* once begun */
+    struct active_sample *samples;  /* [assign->n_samples] */
     size_t ended;
     bool begun;
     bool failed; /* the whole task; error says why */

@@ -13,7 +13,8 @@ static bool encode_text(const struct active *active, const struct generation_set
 {
     const struct resident *resident = active->resident;
     return prompt_encode(model_tokenizer(resident->model), engine_kind(resident->engine), settings,
-        active->settings.system_prompt, text, text_len, out, err);
+               active->settings.system_prompt, text, text_len, out, err) &&
+           translation_mark(&active->translation, out, err);
 }
 
 /* Cuts `excess` tokens off the end of the text and encodes it anew. */
@@ -114,6 +115,11 @@ static bool settings_for(struct active *active, struct generation_settings *out,
     const char *name;
     json_t *value;
     if (!engine_settings_from_model(active->resident->model, active->settings.task, out, err))
+        return false;
+    const struct model *model = active->resident->model;
+    if (!translation_open(model_type(model), model_config(model), model_tokenizer(model),
+            active->settings.task, active->settings.source_language, active->settings.target_language, out,
+            &active->translation, err))
         return false;
     out->seed = active->settings.seed;
     json_object_foreach((json_t *)active->settings.generation, name, value)
