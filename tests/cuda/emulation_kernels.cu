@@ -78,6 +78,24 @@ void sums_launch(sum_mistake mistake, int *out, const int *in, int warps, cudaSt
     sums<<<1, warps * 32, warps * 32 * sizeof(int), stream>>>(mistake, out, in);
 }
 
+static __global__ void exchange(exchange_mistake mistake, int *out, int *through)
+{
+    const int thread = static_cast<int>(threadIdx.x), first = 64 * static_cast<int>(blockIdx.x);
+    through[first + thread] = thread;
+    if (mistake != EXCHANGE_NO_BARRIER)
+        __syncthreads();
+    out[first + thread] = through[(mistake == EXCHANGE_OTHER_BLOCK ? 0 : first) + 63 - thread];
+    if (mistake == EXCHANGE_SAME_PLACE && thread == 9)
+        out[128] = 1;
+    if (thread < 2)
+        atomicAdd(&out[129], 1);
+}
+
+void exchange_launch(exchange_mistake mistake, int *out, int *through, cudaStream_t stream)
+{
+    exchange<<<2, 64, 0, stream>>>(mistake, out, through);
+}
+
 static __global__ void vectors(vector_mistake mistake, float *out, const float *in, int index)
 {
     float local[4];

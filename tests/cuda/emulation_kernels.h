@@ -28,6 +28,15 @@ void reverse_launch(
 enum sum_mistake { SUM_RIGHT, SUM_NO_SYNCWARP, SUM_DIVERGENT_SHUFFLE, SUM_WRONG_MASK, SUM_DEAD_LANE };
 void sums_launch(enum sum_mistake mistake, int *out, const int *in, int warps, cudaStream_t stream);
 
+/* The reversal through device memory, by two blocks on a half each. */
+enum exchange_mistake {
+    EXCHANGE_RIGHT,
+    EXCHANGE_NO_BARRIER,
+    EXCHANGE_OTHER_BLOCK, /* reads what the other block writes */
+    EXCHANGE_SAME_PLACE,  /* both blocks write one element */
+};
+void exchange_launch(enum exchange_mistake mistake, int *out, int *through, cudaStream_t stream);
+
 enum vector_mistake { VECTOR_RIGHT, VECTOR_MISALIGNED, VECTOR_LOCAL_INDEX };
 void vector_launch(enum vector_mistake mistake, float *out, const float *in, int index, cudaStream_t stream);
 

@@ -91,11 +91,28 @@ void test_missing_barriers(void **)
     reverse_launch(REVERSE_NO_BARRIER, out.p, in.p, 96, nullptr);
     expect_report({"kernel reverse, block (0,0,0), thread (", "shared memory", "emulation_kernels.cu:"});
     reverse_launch(REVERSE_NO_SECOND, out.p, in.p, 96, nullptr);
-    expect_report({"race: read of 4 bytes", "written by thread", "no barrier between"});
+    expect_report({"race: read of 4 bytes", "written with no barrier between by thread"});
     array<int> numbers(std::vector<int>(64, 3)), sums(10);
     cudaMemset(sums.p, 0, 40);
     sums_launch(SUM_NO_SYNCWARP, sums.p, numbers.p, 2, nullptr);
     expect_report({"kernel sums", "shared memory"});
+}
+
+void test_races_in_device_memory(void **)
+{
+    array<int> out(std::vector<int>(130)), through(128);
+    exchange_launch(EXCHANGE_RIGHT, out.p, through.p, nullptr);
+    expect_none();
+    assert_int_equal(out.get()[64], 63);
+    assert_int_equal(out.get()[129], 4);
+    exchange_launch(EXCHANGE_NO_BARRIER, out.p, through.p, nullptr);
+    expect_report(
+        {"race: ", "4 bytes of device memory", "with no barrier between by thread", "kernel exchange"});
+    exchange_launch(EXCHANGE_OTHER_BLOCK, out.p, through.p, nullptr);
+    expect_report({"race: read of 4 bytes of device memory written in another block", "block (1,0,0)"});
+    exchange_launch(EXCHANGE_SAME_PLACE, out.p, through.p, nullptr);
+    expect_report(
+        {"race: write of 4 bytes of device memory written in another block of the grid by thread 9"});
 }
 
 void test_divergence(void **)
@@ -382,6 +399,7 @@ int main()
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reverse),
         cmocka_unit_test(test_missing_barriers),
+        cmocka_unit_test(test_races_in_device_memory),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_uninitialised),

@@ -5,7 +5,7 @@
 #include <link.h>
 #include <vector>
 
-#include "inside.h"
+#include "memory.h"
 
 namespace cuda_emulation
 {
@@ -44,17 +44,29 @@ const char *name_of(access kind)
     return kind == access::read ? "read" : kind == access::write ? "write" : "atomic";
 }
 
-__attribute__((noinline)) void device_access(const void *p, size_t bytes, access kind, const void *code)
+void device_access(const void *p, size_t bytes, access kind, const void *code)
 {
     if (!in_kernel()) {
         report(code, "host code makes a %s of %zu bytes of device memory", name_of(kind), bytes);
         return;
     }
+    char place_text[128];
     const char *fault = device_fault(p, bytes, kind);
     if (fault) {
-        char place[128];
-        device_describe(p, place, sizeof place);
-        report_thread(code, "%s: %s of %zu bytes of device memory, %s", fault, name_of(kind), bytes, place);
+        device_describe(p, place_text, sizeof place_text);
+        report_thread(
+            code, "%s: %s of %zu bytes of device memory, %s", fault, name_of(kind), bytes, place_text);
+    }
+    byte_state *state = device_races + (static_cast<const char *>(p) - device_base);
+    const place self = running();
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned other;
+        const char *race = race_find(self, state[i], kind, &other);
+        if (race) {
+            device_describe(p, place_text, sizeof place_text);
+            report_thread(code, "race: %s of %zu bytes of device memory %s thread %u, %s", name_of(kind),
+                bytes, race, other, place_text);
+        }
     }
 }
 
@@ -63,12 +75,6 @@ __attribute__((noinline)) void device_access(const void *p, size_t bytes, access
 void check_access(const void *p, size_t bytes, access kind, const void *code)
 {
     if (is_device(p)) {
-        /* The common cases, without a loop. */
-        const uint8_t *state = device_state + (static_cast<const char *>(p) - device_base);
-        uint32_t four;
-        memcpy(&four, state, 4);
-        if (bytes == 4 && four == 0x02020202 && in_kernel())
-            return;
         device_access(p, bytes, kind, code);
         return;
     }

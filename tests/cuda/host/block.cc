@@ -4,7 +4,7 @@
 #include <cstring>
 #include <sys/mman.h>
 
-#include "inside.h"
+#include "race.h"
 
 namespace cuda_emulation
 {
@@ -309,7 +309,7 @@ void complete_warp(unsigned w, uint32_t mask, void *const payloads[WARP])
 {
     const warp_kind kind = payload_of(payloads[__builtin_ctz(mask)]).kind;
     if (kind == warp_kind::sync)
-        shared_sync_warp(w, mask);
+        race_sync_warp(w, mask);
     else if (kind >= warp_kind::shuffle_index && kind <= warp_kind::shuffle_xor)
         complete_shuffle(mask, payloads);
     else
@@ -372,7 +372,7 @@ void run_block(uint3 index)
         const unsigned lanes = block.threads - w * WARP;
         block.warp[w].present = block.warp[w].ready = lanes >= WARP ? ~0U : (1U << lanes) - 1;
     }
-    shared_start_block();
+    race_start_block();
     copies_start_block(block.threads);
     run_threads();
 }
@@ -385,6 +385,7 @@ bool run_grid(const grid_launch &launch)
         make_stacks();
     block.launch = &launch;
     block.failed = false;
+    race_start_launch();
     shared_start_launch(launch.info.dynamic_bytes);
     catch_signals();
     const dim3 grid = launch.info.grid;
@@ -489,7 +490,7 @@ int barrier(barrier_kind kind, int predicate, const char *file, int line)
     block.barrier_result = kind == barrier_kind::count ? sum
                            : kind == barrier_kind::all ? sum == (int)block.threads
                                                        : sum != 0;
-    shared_barrier();
+    race_barrier();
     block.at_barrier = 0;
     for (unsigned i = 0; i < block.threads; i++)
         block.fibers[i].waiting = wait::none;

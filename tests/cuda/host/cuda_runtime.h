@@ -53,6 +53,7 @@ static inline unsigned __activemask()
 }
 static inline void __threadfence()
 {
+    cuda_emulation::race_fence();
 }
 static inline void __threadfence_block()
 {

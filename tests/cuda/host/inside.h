@@ -69,12 +69,9 @@ void check_access(const void *p, size_t bytes, access kind, const void *code);
 /* ---- shared memory: state of each byte in the running block ---- */
 
 void shared_start_launch(size_t dynamic_bytes);
-void shared_start_block();
-void shared_barrier();
 bool is_shared(const void *p);
 void shared_access(const void *p, size_t bytes, access kind, const void *code);
 void shared_pending(void *p, size_t bytes, bool pending, const void *code);
-void shared_sync_warp(unsigned warp, unsigned mask);
 enum : size_t { SHARED_STATIC_LIMIT = 48 * 1024, SHARED_LIMIT = 227 * 1024 };
 
 /* Copies that a block's threads started are forgotten when it ends. */

@@ -66,6 +66,7 @@ enum class warp_kind {
 uint64_t warp(
     warp_kind kind, unsigned mask, uint64_t value, int argument, int width, const char *file, int line);
 unsigned active_mask();
+void race_fence(); /* __threadfence: from here on the block may know what other blocks have written */
 
 /* Tensor-core instructions of a full warp; fragments as PTX lays them out. */
 enum class matrix_kind { f16, bf16, tf32, s8 };

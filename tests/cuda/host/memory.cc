@@ -13,6 +13,7 @@ namespace cuda_emulation
 
 char *device_base;
 uint8_t *device_state;
+byte_state *device_races;
 
 namespace
 {
@@ -40,10 +41,19 @@ void *reserve(size_t bytes)
     return p;
 }
 
+/* The pages that lie wholly in a range, to the system: they read as zeros from here on. */
+void give_back(void *p, size_t bytes)
+{
+    const size_t start = ((size_t)p + 4095) / 4096 * 4096, end = ((size_t)p + bytes) / 4096 * 4096;
+    if (end > start)
+        madvise(reinterpret_cast<void *>(start), end - start, MADV_DONTNEED);
+}
+
 __attribute__((constructor)) void reserve_device()
 {
     device_base = static_cast<char *>(reserve(DEVICE_RANGE_BYTES));
     device_state = static_cast<uint8_t *>(reserve(DEVICE_RANGE_BYTES));
+    device_races = static_cast<byte_state *>(reserve(DEVICE_RANGE_BYTES * sizeof(byte_state)));
 }
 
 } // namespace
@@ -76,8 +86,8 @@ bool device_free(void *p)
     const auto [offset, a] = *found;
     used[a.device] -= a.bytes;
     memset(device_state + offset, STATE_NONE, a.bytes);
-    memset(device_base + offset, 0xff, a.bytes <= POISONED_MAX_BYTES ? a.bytes : 0);
-    madvise(device_base + offset / 4096 * 4096 + 4096, a.bytes > 8192 ? a.bytes - 8192 : 0, MADV_DONTNEED);
+    give_back(device_base + offset, a.bytes);
+    give_back(device_races + offset, a.bytes * sizeof(byte_state));
     freed[offset] = a.bytes;
     allocations.erase(found);
     return true;

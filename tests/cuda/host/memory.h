@@ -2,10 +2,12 @@
 #ifndef CUDA_EMULATION_MEMORY_H
 #define CUDA_EMULATION_MEMORY_H
 
-#include "inside.h"
+#include "race.h"
 
 namespace cuda_emulation
 {
+
+extern byte_state *device_races; /* of each byte of device memory */
 
 enum { EMULATED_DEVICES_MAX = 8 };
 
