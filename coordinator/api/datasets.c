@@ -18,8 +18,12 @@ static void on_list(
         return;
     }
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, view_dataset(&items[i]));
+    for (size_t i = 0; i < count; i++) {
+        struct store_dataset shown = items[i];
+        if (request_bare(request))
+            shown.format = "job"; /* lumigator-sdk knows no other, and refuses the whole listing */
+        json_array_append_new(list, view_dataset(&shown));
+    }
     request_answer_json(request, MHD_HTTP_OK, view_listing(total, list));
 }
 

@@ -15,6 +15,12 @@ enum {
     JSON_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY
 };
 
+bool request_bare(const struct request *request)
+{
+    size_t len = strlen(request->path);
+    return len == 0 || request->path[len - 1] != '/';
+}
+
 const char *request_header(const struct request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);

@@ -204,7 +204,7 @@ const struct route ROUTES[] = {
         ANSWERS({200, "ModelListing", NULL, "models"}, {400, "Detail", NULL, "an unknown task"})},
     {"GET", "/api/v1/settings/secrets", handle_secret_list, "list_secrets", "settings",
         "Lists secrets, without their values", ROLE_USER, NO_BODY, NULL,
-        ANSWERS({200, "SecretListing", NULL, "names and descriptions"})},
+        ANSWERS({200, "Secrets", NULL, "names and descriptions"})},
     {"PUT", "/api/v1/settings/secrets/{secret_name}", handle_secret_put, "put_secret", "settings",
         "Stores or replaces a secret", ROLE_ADMIN, JSON_BODY("SecretUpload"), NULL,
         ANSWERS({201, "SecretName", NULL, "new"}, {204, NULL, NULL, "replaced"})},

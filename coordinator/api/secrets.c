@@ -1,3 +1,5 @@
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/api/handlers.h"
@@ -20,6 +22,17 @@ static bool check_name(struct request *request)
     return false;
 }
 
+/* lumigator-sdk looks for names in lower case. */
+static json_t *name_of(const struct store_secret *secret, bool lower)
+{
+    char name[NAME_BYTES_MAX + 1];
+    snprintf(name, sizeof(name), "%s", secret->name);
+    for (char *p = name; lower && *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return view_text(name);
+}
+
+/* lumigator-sdk takes a bare list, every other client a listing. */
 static void on_list(void *context, const struct store_secret *items, size_t count, const struct error *err)
 {
     struct request *request = context;
@@ -27,11 +40,12 @@ static void on_list(void *context, const struct store_secret *items, size_t coun
         request_answer_error(request, err);
         return;
     }
+    bool bare = request_bare(request);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o}", "name", view_text(items[i].name), "description",
+        json_array_append_new(list, json_pack("{s:o, s:o}", "name", name_of(&items[i], bare), "description",
                                         view_text(items[i].description)));
-    request_answer_json(request, MHD_HTTP_OK, view_listing(count, list));
+    request_answer_json(request, MHD_HTTP_OK, bare ? list : view_listing(count, list));
 }
 
 void handle_secret_list(struct request *request)
