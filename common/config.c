@@ -142,7 +142,7 @@ static void read_environment(struct config *config)
             name[used++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
         name[used] = '\0';
         const char *text = getenv(name);
-        if (text && config->values[i].count == 0)
+        if (text && *text && config->values[i].count == 0) /* containers pass what is not set as empty */
             set_from_text(config, i, text, name);
     }
 }

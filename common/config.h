@@ -1,4 +1,4 @@
-/* Options from one table: flag, then LUMIGRID_* environment, then INI file, then default.
+/* Options from one table: flag, then LUMIGRID_* environment (where not empty), then INI file, then default.
  *
  * An option named "task-size" is --task-size VALUE, LUMIGRID_TASK_SIZE, and task-size = VALUE in the file
  * (--config FILE or LUMIGRID_CONFIG), at its top or in the section of the program that reads it. Flags may

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 
+import dockerfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -62,5 +63,53 @@ def test_install_use_upgrade_remove(bare, packages):
     (there / "packages").mkdir()
     for package in packages:
         shutil.copy(package, there / "packages")
-    said = root("run", there, "bash", "/src/tests/packaging/packages_in_root.sh", "/packages", "/src")
-    assert said.rstrip().endswith("packages: all steps done"), said[-8000:]
+    for how, step in (("run", "install"), ("boot", "use"), ("boot", "upgrade"), ("run", "remove")):
+        said = root(how, there, "bash", "/src/tests/packaging/packages_in_root.sh", step, "/packages", "/src")
+        assert said.rstrip().endswith(f"{step}: done"), said[-8000:]
+
+
+@pytest.fixture(scope="module")
+def images(bare):
+    """The images of deploy/docker/Dockerfile, each as a root in which its steps were carried out."""
+    context = copy(bare, "context") / "src"
+    built = {}
+    for name, (base, instructions) in dockerfile.stages(ROOT / "deploy/docker/Dockerfile").items():
+        assert base == "debian:12-slim"
+        there = bare.parent / f"image-{name}"
+        root("copy", bare, there)
+        built[name] = dockerfile.Stage(there, instructions, context, built)
+    return built
+
+
+def test_images_hold_what_their_programs_need(images):
+    for name in ("coordinator", "worker"):
+        missing = dockerfile.run(images[name].root, "sh", "-c", "ldd /usr/bin/lumigrid* | grep 'not found' || true")
+        assert not missing.strip()
+        assert not list((images[name].root / "usr/bin").glob("*gcc*")), "the image holds a compiler"
+
+
+def test_images_run_as_an_ordinary_user_and_know_their_health(images):
+    """A coordinator without a database is alive but not ready; a worker is well once it has a connection."""
+    coordinator, worker = images["coordinator"], images["worker"]
+    start = coordinator.command("--database", "host=/nowhere", "--keys", "/tmp/keys/coordinator")
+    keys = "setpriv --reuid=10001 --regid=10001 --clear-groups bash /usr/local/lib/lumigrid/make-keys.sh /tmp/keys/coordinator /tmp/keys/worker"
+    said = dockerfile.run(coordinator.root, "bash", "-c", f"""
+        {keys} && {keys} || exit 1            # a second time changes nothing
+        ! {coordinator.health} 2>/dev/null || exit 1
+        {start} 2>/tmp/log & pid=$!
+        for _ in $(seq 200); do {coordinator.health} 2>/dev/null && break; sleep 0.1; done
+        {coordinator.health} || {{ cat /tmp/log; exit 1; }}
+        curl -s -o /dev/null -w 'ready %{{http_code}}\\n' http://127.0.0.1:8000/readyz
+        curl -s -o /dev/null -w 'without a token %{{http_code}}\\n' http://127.0.0.1:8000/api/v1/experiments/
+        stat -c '%u %a %n' /var/lib/lumigrid/admin.token
+        kill -TERM $pid; wait $pid; echo "ended $?" """)
+    assert said.splitlines() == ["ready 503", "without a token 401", "10001 600 /var/lib/lumigrid/admin.token", "ended 0"], said
+    start = worker.command("--coordinator", "tcp://127.0.0.1:8001", "--coordinator-key", "9" * 40)
+    said = dockerfile.run(worker.root, "bash", "-c", f"""
+        ! {worker.health} || exit 1
+        {start} 2>/tmp/log & pid=$!
+        for _ in $(seq 200); do grep -q 'no connection' /tmp/log && break; sleep 0.1; done
+        ! {worker.health} || exit 1
+        stat -c '%u %a %n' /var/lib/lumigrid/worker.key
+        kill -TERM $pid; wait $pid; echo "ended $?" """)
+    assert said.splitlines() == ["10001 600 /var/lib/lumigrid/worker.key", "ended 0"], said

@@ -60,6 +60,11 @@ static void a_flag_wins_over_environment_over_file_over_default(void **state)
     assert_string_equal(config_text(config, "port"), "2");
     config_free(config);
 
+    setenv("LUMIGRID_PORT", "", 1); /* as containers pass what is not set */
+    assert_true(PARSE(&config, &err, "--config", path));
+    assert_string_equal(config_text(config, "port"), "1");
+    config_free(config);
+
     assert_true(PARSE(&config, &err, "--port=3", "--config", path));
     assert_true(config_integer(config, "port", 1, 65535, &port, &err));
     assert_int_equal(port, 3);
