@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "worker/backend/cpu/open.h"
+#include "worker/backend/module.h"
 
 enum { THREADS_MAX = 1024 };
 
@@ -14,8 +15,11 @@ bool backend_open(
         return error_set(err, ERROR_INVALID, "threads must be 0 to %d", (int)THREADS_MAX);
     if (strcmp(device, "cpu") == 0)
         return cpu_open(options, out, err);
+    int number;
+    if (cuda_device_number(device, &number))
+        return cuda_module_open(number, out, err);
     error_set(err, ERROR_UNSUPPORTED, "there is no device \"%.64s\"", device);
-    return error_hint(err, "this build knows: cpu");
+    return error_hint(err, "devices are cpu, cuda:0, cuda:1, ...");
 }
 
 void backend_close(struct backend *backend)

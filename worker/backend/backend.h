@@ -304,9 +304,12 @@ struct backend_options {
     int threads; /* CPU: 0 is one a core */
 };
 
-/* Opens "cpu" (or, when built with CUDA, "cuda:0"…). Options may be NULL. */
+/* Opens "cpu" or "cuda:N" ("cuda" is cuda:0): the latter from the CUDA module, which is looked for when it is
+ * first asked for. Options may be NULL. */
 bool backend_open(
     const char *device, const struct backend_options *options, struct backend **out, struct error *err);
+/* How many CUDA devices this process may use; 0, and why, when there are none or no module. */
+int backend_cuda_count(struct error *err);
 void backend_close(struct backend *backend); /* everything made by it is freed first; NULL is fine */
 
 #endif
