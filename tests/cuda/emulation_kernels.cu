@@ -7,6 +7,7 @@ static __global__ void reverse(reverse_mistake mistake, float *out, const float 
 {
     __shared__ float values[EMULATION_THREADS];
     const int thread = static_cast<int>(threadIdx.x), n = static_cast<int>(blockDim.x);
+    out += n * static_cast<int>(blockIdx.x);
     const float mine = in[thread - (mistake == REVERSE_READ_BEFORE && thread == 0)];
     if (mistake == REVERSE_HOST_POINTER)
         *out = mine;
@@ -32,12 +33,12 @@ static __global__ void reverse(reverse_mistake mistake, float *out, const float 
     if (mistake != REVERSE_NO_SECOND)
         __syncthreads();
     values[thread] = other;
-    out[thread + (mistake == REVERSE_WRITE_BEYOND && thread == n - 1)] = values[thread];
+    out[thread + (mistake == REVERSE_WRITE_BEYOND && blockIdx.x == 1 && thread == n - 1)] = values[thread];
 }
 
 void reverse_launch(reverse_mistake mistake, float *out, const float *in, int threads, cudaStream_t stream)
 {
-    reverse<<<1, threads, 0, stream>>>(mistake, out, in);
+    reverse<<<2, threads, 0, stream>>>(mistake, out, in);
 }
 
 static __global__ void sums(sum_mistake mistake, int *out, const int *in)

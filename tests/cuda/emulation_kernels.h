@@ -7,7 +7,7 @@
 
 enum { EMULATION_THREADS = 96 };
 
-/* out[i] is in[n - 1 - i], through shared memory. */
+/* out[i] is in[n - 1 - i], through shared memory, by each of two blocks for itself. */
 enum reverse_mistake {
     REVERSE_RIGHT,
     REVERSE_NO_BARRIER,

@@ -77,17 +77,17 @@ void expect_none()
 
 void test_reverse(void **)
 {
-    array<float> in(ramp(96)), out(96);
+    array<float> in(ramp(96)), out(192);
     reverse_launch(REVERSE_RIGHT, out.p, in.p, 96, nullptr);
     expect_none();
     const std::vector<float> values = out.get();
-    for (size_t i = 0; i < 96; i++)
-        assert_true(values[i] == (float)(95 - i));
+    for (size_t i = 0; i < 192; i++)
+        assert_true(values[i] == (float)(95 - i % 96));
 }
 
 void test_missing_barriers(void **)
 {
-    array<float> in(ramp(96)), out(96);
+    array<float> in(ramp(96)), out(192);
     reverse_launch(REVERSE_NO_BARRIER, out.p, in.p, 96, nullptr);
     expect_report({"kernel reverse, block (0,0,0), thread (", "shared memory", "emulation_kernels.cu:"});
     reverse_launch(REVERSE_NO_SECOND, out.p, in.p, 96, nullptr);
@@ -117,7 +117,7 @@ void test_races_in_device_memory(void **)
 
 void test_divergence(void **)
 {
-    array<float> in(ramp(96)), out(96);
+    array<float> in(ramp(96)), out(192);
     reverse_launch(REVERSE_DIVERGENT, out.p, in.p, 96, nullptr);
     expect_report({"divergent barrier", "kernel reverse"});
     reverse_launch(REVERSE_TWO_BARRIERS, out.p, in.p, 96, nullptr);
@@ -134,9 +134,9 @@ void test_divergence(void **)
 
 void test_bounds(void **)
 {
-    array<float> in(ramp(96)), out(96);
+    array<float> in(ramp(96)), out(192);
     reverse_launch(REVERSE_WRITE_BEYOND, out.p, in.p, 96, nullptr);
-    expect_report({"out of bounds: write of 4 bytes", "0 bytes past the end of an allocation of 384 bytes",
+    expect_report({"out of bounds: write of 4 bytes", "0 bytes past the end of an allocation of 768 bytes",
         "thread (95,0,0)"});
     reverse_launch(REVERSE_READ_BEFORE, out.p, in.p, 96, nullptr);
     expect_report({"out of bounds: read of 4 bytes", "4 bytes before an allocation", "thread (0,0,0)"});
@@ -159,7 +159,7 @@ void test_bounds(void **)
 
 void test_uninitialised(void **)
 {
-    array<float> in(ramp(96)), out(96);
+    array<float> in(ramp(96)), out(192);
     reverse_launch(REVERSE_UNSET, out.p, in.p, 96, nullptr);
     expect_report({"uninitialised: read of 4 bytes", "shared memory", "thread (90,0,0)"});
     array<float> raw(96);

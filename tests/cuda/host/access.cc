@@ -61,7 +61,7 @@ void device_access(const void *p, size_t bytes, access kind, const void *code)
     const place self = running();
     for (size_t i = 0; i < bytes; i++) {
         unsigned other;
-        const char *race = race_find(self, state[i], kind, &other);
+        const char *race = race_find(self, state[i], kind, true, &other);
         if (race) {
             device_describe(p, place_text, sizeof place_text);
             report_thread(code, "race: %s of %zu bytes of device memory %s thread %u, %s", name_of(kind),

@@ -33,6 +33,10 @@ void cuda_emulation_set_device(struct cuda_emulation_device device);
  * is one that a device does not survive, so do all that follow until cudaDeviceReset. Calls < 0: never. */
 void cuda_emulation_fail_after(long calls, int error);
 
+/* Tells the emulation what a program's own allocator does inside its memory, in the order of the stream:
+ * `bytes` at `p` are handed out, uninitialised, or (taken false) are nobody's from here on. */
+void cuda_emulation_mark(void *p, size_t bytes, bool taken, void *stream);
+
 struct cuda_emulation_counts {
     unsigned long launches, graph_launches, allocations, synchronisations, copies;
 };

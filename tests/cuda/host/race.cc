@@ -117,7 +117,7 @@ bool race_written_in_block(const byte_state &s)
     return s.write_time >= times.block_start;
 }
 
-const char *race_find(place self, byte_state &s, access kind, unsigned *other)
+const char *race_find(place self, byte_state &s, access kind, bool between_blocks, unsigned *other)
 {
     *other = s.writer & THREAD;
     if (s.writer & PENDING && s.write_time >= times.block_start)
@@ -126,7 +126,7 @@ const char *race_find(place self, byte_state &s, access kind, unsigned *other)
     if (s.write_time == times.now && !both_atomic && !ordered(self, *other, s.write_clock))
         return "written with no barrier between by";
     if (s.write_time >= times.launch_start && s.write_time < times.block_start && !both_atomic &&
-        !times.fenced)
+        !times.fenced && between_blocks)
         return "written in another block of the grid by";
     if (kind == access::read) {
         note_read(self, s);
@@ -137,7 +137,7 @@ const char *race_find(place self, byte_state &s, access kind, unsigned *other)
         return s.reader & MANY_WARPS ? "read with no barrier between by others, perhaps"
                                      : "read with no barrier between by";
     if (s.read_time >= times.launch_start && (s.read_time < times.block_start || s.reader & FOREIGN) &&
-        !times.fenced)
+        !times.fenced && between_blocks)
         return "read in another block of the grid by";
     s.write_time = times.now;
     s.writer = (uint16_t)(self.number | (kind == access::atomic ? (unsigned)ATOMIC : 0U));

@@ -19,9 +19,9 @@ void race_barrier();
 void race_sync_warp(unsigned warp, unsigned mask);
 
 bool race_written_in_block(const byte_state &s);
-/* Notes an access; words that fit between "BYTES of memory" and "thread N" when it is a race, NULL when it is
- * none. */
-const char *race_find(place self, byte_state &s, access kind, unsigned *other);
+/* Notes an access; words that fit between "BYTES of memory" and "thread N" when it is a race, NULL when it is none.
+ * Blocks have each their own shared memory, and device memory between them. */
+const char *race_find(place self, byte_state &s, access kind, bool between_blocks, unsigned *other);
 void race_mark_pending(place self, byte_state &s, bool pending);
 
 } // namespace cuda_emulation

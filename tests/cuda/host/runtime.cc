@@ -234,6 +234,14 @@ void cuda_emulation_fail_after(long calls, int error)
     calls_to_failure = calls;
     failure = (cudaError_t)error;
 }
+void cuda_emulation_mark(void *p, size_t bytes, bool taken, void *stream)
+{
+    LOCK;
+    enqueue(static_cast<cudaStream_t>(stream), [p, bytes, taken] {
+        memset(device_state + (static_cast<char *>(p) - device_base), taken ? STATE_RAW : STATE_NONE, bytes);
+        return cudaSuccess;
+    });
+}
 struct cuda_emulation_counts cuda_emulation_get_counts(void)
 {
     return counts;

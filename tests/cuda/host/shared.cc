@@ -39,7 +39,7 @@ void check_byte(size_t at, size_t bytes, place self, access kind, const void *co
             "uninitialised: %s of %zu bytes at offset %zu of shared memory that nothing wrote", name_of(kind),
             bytes, at);
     unsigned other;
-    const char *race = race_find(self, s, kind, &other);
+    const char *race = race_find(self, s, kind, false, &other);
     if (race)
         report_thread(code, "race: %s of %zu bytes at offset %zu of shared memory %s thread %u",
             name_of(kind), bytes, at, race, other);
