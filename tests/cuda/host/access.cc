@@ -57,16 +57,12 @@ void device_access(const void *p, size_t bytes, access kind, const void *code)
         report_thread(
             code, "%s: %s of %zu bytes of device memory, %s", fault, name_of(kind), bytes, place_text);
     }
-    byte_state *state = device_races + (static_cast<const char *>(p) - device_base);
-    const place self = running();
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned other;
-        const char *race = race_find(self, state[i], kind, true, &other);
-        if (race) {
-            device_describe(p, place_text, sizeof place_text);
-            report_thread(code, "race: %s of %zu bytes of device memory %s thread %u, %s", name_of(kind),
-                bytes, race, other, place_text);
-        }
+    const race_result result = race_access(
+        running(), device_races, (size_t)(static_cast<const char *>(p) - device_base), bytes, kind, true);
+    if (result.words) {
+        device_describe(p, place_text, sizeof place_text);
+        report_thread(code, "race: %s of %zu bytes of device memory %s thread %u, %s", name_of(kind), bytes,
+            result.words, result.thread, place_text);
     }
 }
 

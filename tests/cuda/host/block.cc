@@ -9,6 +9,8 @@
 namespace cuda_emulation
 {
 
+const place *running_place;
+
 namespace
 {
 
@@ -23,6 +25,7 @@ struct fiber {
     void *stack;
     uint3 index;
     unsigned number;
+    place at;
     wait waiting;
     const char *file;
     int line;
@@ -123,6 +126,7 @@ void start_fiber(unsigned number, uint3 index)
     f.stack = frame;
     f.index = index;
     f.number = number;
+    f.at = {number, number / WARP, number % WARP};
 }
 
 fiber &self_checked(const char *what, const char *file, int line)
@@ -348,12 +352,14 @@ void run_threads()
             while (block.warp[w].ready && !block.failed) {
                 progress = true;
                 block.current = &block.fibers[w * WARP + (unsigned)__builtin_ctz(block.warp[w].ready)];
+                running_place = &block.current->at;
                 cuda_emulation_switch(&block.scheduler_stack, block.current->stack);
             }
         if (!progress && !block.failed)
             report_stuck();
     }
     block.current = nullptr;
+    running_place = nullptr;
 }
 
 void run_block(uint3 index)
@@ -372,7 +378,7 @@ void run_block(uint3 index)
         const unsigned lanes = block.threads - w * WARP;
         block.warp[w].present = block.warp[w].ready = lanes >= WARP ? ~0U : (1U << lanes) - 1;
     }
-    race_start_block();
+    race_start_block(block.threads);
     copies_start_block(block.threads);
     run_threads();
 }
@@ -398,11 +404,6 @@ bool run_grid(const grid_launch &launch)
     return !block.failed;
 }
 
-bool in_kernel()
-{
-    return block.current != nullptr;
-}
-
 void where(char *out, size_t bytes)
 {
     out[0] = '\0';
@@ -420,12 +421,6 @@ void abandon_block()
     block.failed = true;
     suspend();
     abort();
-}
-
-place running()
-{
-    const unsigned number = block.current->number;
-    return {number, number / WARP, number % WARP};
 }
 
 bool is_own(const void *p)

@@ -12,6 +12,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* From now on reports are kept instead of ending the process. */
 void cuda_emulation_record(bool record);
@@ -42,6 +43,7 @@ struct cuda_emulation_counts {
 };
 struct cuda_emulation_counts cuda_emulation_get_counts(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

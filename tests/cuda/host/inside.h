@@ -56,7 +56,6 @@ struct grid_launch {
 };
 /* Runs all blocks. False when one was stopped by a report. */
 bool run_grid(const grid_launch &launch);
-bool in_kernel();
 /* ": kernel k, block (1,0,0), thread (3,0,0)"; empty outside of kernels. */
 void where(char *out, size_t bytes);
 [[noreturn]] void abandon_block();
@@ -77,11 +76,19 @@ enum : size_t { SHARED_STATIC_LIMIT = 48 * 1024, SHARED_LIMIT = 227 * 1024 };
 /* Copies that a block's threads started are forgotten when it ends. */
 void copies_start_block(unsigned threads);
 
-/* The running thread's place in its block. */
+/* The running thread's place in its block; NULL in host code. */
 struct place {
     unsigned number, warp, lane;
 };
-place running();
+extern const place *running_place;
+inline place running()
+{
+    return *running_place;
+}
+inline bool in_kernel()
+{
+    return running_place != nullptr;
+}
 
 /* ---- runtime ---- */
 

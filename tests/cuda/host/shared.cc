@@ -31,20 +31,6 @@ const char *name_of(access kind)
     return kind == access::read ? "read" : kind == access::write ? "write" : "atomic";
 }
 
-void check_byte(size_t at, size_t bytes, place self, access kind, const void *code)
-{
-    byte_state &s = shared.state[at];
-    if (kind != access::write && !race_written_in_block(s))
-        report_thread(code,
-            "uninitialised: %s of %zu bytes at offset %zu of shared memory that nothing wrote", name_of(kind),
-            bytes, at);
-    unsigned other;
-    const char *race = race_find(self, s, kind, false, &other);
-    if (race)
-        report_thread(code, "race: %s of %zu bytes at offset %zu of shared memory %s thread %u",
-            name_of(kind), bytes, at, race, other);
-}
-
 } // namespace
 
 void *dynamic_shared()
@@ -81,7 +67,7 @@ void use_shared(void *start, size_t bytes)
         if (shared.variables[i].start == start)
             return;
     const size_t before = shared.static_bytes;
-    shared.static_bytes += bytes;
+    shared.static_bytes += (bytes + 3) / 4 * 4;
     if (shared.static_bytes > SHARED_STATIC_LIMIT || shared.variable_count == VARIABLES_MAX ||
         shared.static_bytes + shared.dynamic_bytes >
             std::max(shared_optin_bytes(), (size_t)SHARED_STATIC_LIMIT))
@@ -90,7 +76,7 @@ void use_shared(void *start, size_t bytes)
             shared.static_bytes, shared.dynamic_bytes);
     memset(start, 0xff, bytes);
     shared.variables[shared.variable_count++] = {
-        static_cast<char *>(start), bytes, shared.dynamic_bytes + before};
+        static_cast<char *>(start), bytes, (shared.dynamic_bytes + 3) / 4 * 4 + before};
 }
 
 /* Where the state of a range is; a report when it is not all in one variable. */
@@ -115,9 +101,14 @@ static size_t state_of(const void *p, size_t bytes, const char *what, const void
 void shared_access(const void *p, size_t bytes, access kind, const void *code)
 {
     const size_t at = state_of(p, bytes, name_of(kind), code);
-    const place self = running();
-    for (size_t i = at; i < at + bytes; i++)
-        check_byte(i, bytes, self, kind, code);
+    const race_result result = race_access(running(), shared.state, at, bytes, kind, false);
+    if (result.unset)
+        report_thread(code,
+            "uninitialised: %s of %zu bytes at offset %zu of shared memory that nothing wrote", name_of(kind),
+            bytes, at);
+    if (result.words)
+        report_thread(code, "race: %s of %zu bytes at offset %zu of shared memory %s thread %u",
+            name_of(kind), bytes, at, result.words, result.thread);
 }
 
 /* A cp.async into these bytes begins (they may be neither read nor written until it ends) or ends. */
@@ -126,9 +117,7 @@ void shared_pending(void *p, size_t bytes, bool pending, const void *code)
     const size_t at = state_of(p, bytes, "cp.async", code);
     if (pending)
         shared_access(p, bytes, access::write, code);
-    const place self = running();
-    for (size_t i = at; i < at + bytes; i++)
-        race_mark_pending(self, shared.state[i], pending);
+    race_mark_pending(running(), shared.state, at, bytes, pending);
 }
 
 } // namespace cuda_emulation
