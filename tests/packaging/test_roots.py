@@ -5,14 +5,19 @@ for them (kept from run to run; see root.sh for how a site adds its own settings
 """
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import sys
 
 import dockerfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = pathlib.Path(__file__).parent / "root.sh"
+sys.path.insert(0, str(ROOT / "tests/docs"))
+import pages  # noqa: E402
+
 ROOTS = os.environ.get("LUMIGRID_TEST_ROOTS")
 
 pytestmark = [
@@ -113,3 +118,17 @@ def test_images_run_as_an_ordinary_user_and_know_their_health(images):
         stat -c '%u %a %n' /var/lib/lumigrid/worker.key
         kill -TERM $pid; wait $pid; echo "ended $?" """)
     assert said.splitlines() == ["10001 600 /var/lib/lumigrid/worker.key", "ended 0"], said
+
+
+def test_the_installation_page_on_a_fresh_machine(bare):
+    """docs/install.md, block by block. Packages are fetched first, since what runs under systemd here has no network."""
+    there = copy(bare, "admin")
+    steps = pages.blocks(ROOT / "docs/install.md", "sh root")
+    wanted = " ".join(re.findall(r"apt-get install -y (.*)", "\n".join(steps)))
+    # The first block makes the packages; the others find what apt-get would fetch in its cache.
+    (there / "src/page").write_text("set -euxo pipefail\n" + "".join(steps[1:]))
+    root("run", there, "bash", "-euc", f"cd /src; export DEBIAN_FRONTEND=noninteractive; {steps[0]}; apt-get install -y -qq --no-install-recommends systemd systemd-sysv; "
+         f"apt-get install -y -qq --download-only {wanted}")
+    said = root("boot", there, "bash", "-c", "cd /src; export DEBIAN_FRONTEND=noninteractive; bash page && echo finished")
+    assert said.rstrip().endswith("finished"), said[-8000:]
+    assert "online" in said
