@@ -20,6 +20,10 @@ void handle_dataset_get(struct request *request);
 void handle_dataset_delete(struct request *request);
 void handle_dataset_download(struct request *request);
 void handle_dataset_content(struct request *request);
+/* samples.c */
+void handle_dataset_samples(struct request *request);
+void handle_dataset_statistics(struct request *request);
+void handle_job_samples(struct request *request);
 /* experiments.c */
 void handle_experiment_submit(struct request *request);
 void handle_experiment_list(struct request *request);
@@ -69,6 +73,7 @@ void handle_token_create(struct request *request);
 void handle_token_delete(struct request *request);
 /* pages.c */
 void handle_page(struct request *request);
+void handle_static(struct request *request);
 void handle_openapi(struct request *request);
 
 #endif

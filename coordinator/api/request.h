@@ -17,7 +17,7 @@
 struct api;
 struct dataset_upload;
 
-enum { REQUEST_ID_BYTES_MAX = 64, REQUEST_HEADERS_MAX = 4, REQUEST_PATH_BYTES_MAX = 1024 };
+enum { REQUEST_ID_BYTES_MAX = 64, REQUEST_HEADERS_MAX = 6, REQUEST_PATH_BYTES_MAX = 1024 };
 
 /* Bytes that are made while they are sent. `read` copies up to `max` bytes and returns their number; 0:
  * nothing yet, request_wake() will follow; STREAM_END; STREAM_FAILED (the connection is cut, so that the

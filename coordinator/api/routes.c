@@ -53,6 +53,21 @@
         "job_types", VALUE_TEXT, false, 0, 0, 0,                                                             \
             "experiment, inference, annotate or evaluator; may be repeated"                                  \
     }
+#define SAMPLE_LIMIT                                                                                         \
+    {                                                                                                        \
+        "limit", VALUE_INTEGER, false, 20, 0, 1000, "how many at most"                                       \
+    }
+#define SAMPLE_SKIP                                                                                          \
+    {                                                                                                        \
+        "skip", VALUE_INTEGER, false, 0, 0, INT64_MAX, "how many to leave out"                               \
+    }
+#define SAMPLE_PAGE QUERY(SAMPLE_SKIP, SAMPLE_LIMIT)
+#define RESULT_PAGE                                                                                          \
+    QUERY(SAMPLE_SKIP, SAMPLE_LIMIT,                                                                         \
+        {"order_by", VALUE_TEXT, false, 0, 0, 0, "a key of `scores`; else the dataset's order"},             \
+        {"descending", VALUE_BOOLEAN, false, 0, 0, 0, "the other way round"},                                \
+        {"search", VALUE_TEXT, false, 0, 0, 0, "only samples with this in one of their texts"},              \
+        {"texts", VALUE_BOOLEAN, false, 1, 0, 0, "false: scores and figures only"})
 #define PAGE_HTML ANSWERS({200, NULL, "text/html", "a page"})
 
 const struct route ROUTES[] = {
@@ -93,6 +108,13 @@ const struct route ROUTES[] = {
     {"GET", "/api/v1/datasets/{dataset_id}/content", handle_dataset_content, "get_dataset_content",
         "datasets", "The uploaded bytes, by a signed URL", ROLE_NOBODY, NO_BODY, SIGNED,
         ANSWERS({200, NULL, "text/csv", "the file"}, {403, "Detail", NULL, "forged or expired"}, MISSING)},
+    {"GET", "/api/v1/datasets/{dataset_id}/samples", handle_dataset_samples, "list_dataset_samples",
+        "datasets", "Shows samples", ROLE_VIEWER, NO_BODY, SAMPLE_PAGE,
+        ANSWERS({200, "SampleListing", NULL, "in the file's order; fewer than asked for when they are long"},
+            MISSING)},
+    {"GET", "/api/v1/datasets/{dataset_id}/statistics", handle_dataset_statistics, "get_dataset_statistics",
+        "datasets", "How long the texts are", ROLE_VIEWER, NO_BODY, NULL,
+        ANSWERS({200, "DatasetStatistics", NULL, "by column"}, MISSING)},
 
     /* experiments */
     {"POST", "/api/v1/experiments", handle_experiment_submit, "submit_experiment", "experiments",
@@ -173,6 +195,9 @@ const struct route ROUTES[] = {
         "The result document, by a signed URL", ROLE_NOBODY, NO_BODY, SIGNED,
         ANSWERS(
             {200, "JobDocument", NULL, "the document"}, {403, "Detail", NULL, "forged or expired"}, MISSING)},
+    {"GET", "/api/v1/jobs/{job_id}/samples", handle_job_samples, "list_job_samples", "jobs",
+        "Shows samples with predictions and scores, as far as there are", ROLE_VIEWER, NO_BODY, RESULT_PAGE,
+        ANSWERS({200, "ResultListing", NULL, "a page"}, MISSING)},
 
     /* workflows */
     {"POST", "/api/v1/workflows", handle_workflow_submit, "submit_workflow", "workflows",
@@ -241,12 +266,8 @@ const struct route ROUTES[] = {
         ROLE_NOBODY, NO_BODY, NULL, PAGE_HTML},
     {"GET", "/", handle_page, "get_dashboard", "pages", "The dashboard", ROLE_NOBODY, NO_BODY, NULL,
         PAGE_HTML},
-    {"GET", "/static/app.js", handle_page, "get_app_js", "pages", "A part of a page", ROLE_NOBODY, NO_BODY,
-        NULL, ANSWERS({200, NULL, "text/javascript", "a script"})},
-    {"GET", "/static/docs.js", handle_page, "get_docs_js", "pages", "A part of a page", ROLE_NOBODY, NO_BODY,
-        NULL, ANSWERS({200, NULL, "text/javascript", "a script"})},
-    {"GET", "/static/style.css", handle_page, "get_style_css", "pages", "A part of a page", ROLE_NOBODY,
-        NO_BODY, NULL, ANSWERS({200, NULL, "text/css", "a style"})},
+    {"GET", "/static/{file_name}", handle_static, "get_static_file", "pages", "A part of a page", ROLE_NOBODY,
+        NO_BODY, NULL, ANSWERS({200, NULL, "text/javascript", "a script or a style"}, MISSING)},
 };
 
 const size_t ROUTE_COUNT = sizeof(ROUTES) / sizeof(ROUTES[0]);

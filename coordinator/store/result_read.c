@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "coordinator/store/result_row.h"
 #include "coordinator/store/state.h"
 
 /* What is not asked for is not read: $4 holds the STORE_RESULT_ bits. The size of what was read before a row
@@ -79,23 +80,38 @@ static size_t values_of(const PGresult *result, int row)
     return array.bytes && array.size >= 20 ? read_u32(array.bytes + 12) : 0;
 }
 
+struct result_rows result_rows_decode(const PGresult *result, size_t *count)
+{
+    int rows = result ? PQntuples(result) : 0;
+    size_t value_count = 0;
+    for (int i = 0; i < rows; i++)
+        value_count += values_of(result, i);
+    struct result_rows out = {
+        .items = alloc_zero((size_t)rows, sizeof *out.items),
+        .values = alloc_zero(value_count, sizeof *out.values),
+    };
+    double *next = out.values;
+    for (int i = 0; i < rows; i++) {
+        decode(result, i, next, &out.items[i]);
+        next += out.items[i].value_count;
+    }
+    *count = (size_t)rows;
+    return out;
+}
+
+void result_rows_free(struct result_rows *rows)
+{
+    free(rows->values);
+    free(rows->items);
+}
+
 static void range_got(void *context, PGresult *result, const struct error *err)
 {
     struct call *call = context;
-    int count = err ? 0 : PQntuples(result);
-    size_t value_count = 0;
-    for (int i = 0; i < count; i++)
-        value_count += values_of(result, i);
-    struct store_result *items = alloc_zero((size_t)count, sizeof *items);
-    double *values = alloc_zero(value_count, sizeof *values);
-    double *next = values;
-    for (int i = 0; i < count; i++) {
-        decode(result, i, next, &items[i]);
-        next += items[i].value_count;
-    }
-    ((store_results_done)call->done)(call->context, items, (size_t)count, err);
-    free(values);
-    free(items);
+    size_t count;
+    struct result_rows rows = result_rows_decode(err ? NULL : result, &count);
+    ((store_results_done)call->done)(call->context, rows.items, count, err);
+    result_rows_free(&rows);
     free(call);
 }
 

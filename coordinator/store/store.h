@@ -373,9 +373,27 @@ typedef void (*store_results_done)(
 void store_result_range(struct store *store, const char *job_id, uint64_t first, uint32_t count,
     uint32_t fields, store_results_done done, void *context);
 
+/* A page for people: any order, any place, a pass over the job's results each time. */
+struct store_result_query {
+    uint64_t skip;
+    uint32_t limit;
+    size_t order_by;          /* a place in the job's metric_keys, from 1; 0: the dataset's order */
+    bool descending;          /* samples without a value come last all the same */
+    struct store_text search; /* only samples with these bytes in one of their texts; bytes NULL: all */
+    bool texts;               /* with prediction, example and ground truth */
+};
+typedef void (*store_result_page_done)(
+    void *context, uint64_t total, const struct store_result *results, size_t count, const struct error *err);
+void store_result_page(struct store *store, const char *job_id, const struct store_result_query *query,
+    store_result_page_done done, void *context);
+
 /* Running figures of a job, the same JSON as aggregates; for watching (costs a pass over its results). */
 typedef void (*store_json_done)(void *context, const char *json, const struct error *err);
 void store_job_figures(struct store *store, const char *id, store_json_done done, void *context);
+
+/* Of each text column of a dataset: count, min, max, mean, median and 95th percentile of the texts' bytes,
+ * and a histogram of 20 bins from min to max, as a JSON object. A pass over its samples. */
+void store_dataset_lengths(struct store *store, const char *id, store_json_done done, void *context);
 
 /* ---- secrets, tokens, worker keys ---- */
 

@@ -1,150 +1,82 @@
-"use strict";
-// The dashboard: asks the API every two seconds while the page is visible. Everything is set as text, never as HTML.
+// The frame: which view an address names, and what lives as long as it is shown.
+import {setToken} from "./api.js";
+import {byId, h, say, trouble} from "./dom.js";
+import {showCluster} from "./cluster.js";
+import {showDataset, showDatasets} from "./datasets.js";
+import {showDeployments} from "./deployments.js";
+import {showComparison} from "./comparison.js";
+import {showExperiment, showExperiments} from "./experiments.js";
+import {showJob, showJobs} from "./jobs.js";
+import {showNewExperiment} from "./submission.js";
+import {showSettings} from "./settings.js";
 
-const REFRESH_MS = 2000;
-const byId = (id) => document.getElementById(id);
-let token = sessionStorage.getItem("token");
+const VIEWS = [
+  [/^\/?$/, "Experiments", showExperiments],
+  [/^\/experiments$/, "Experiments", showExperiments],
+  [/^\/experiments\/new$/, "New experiment", showNewExperiment],
+  [/^\/experiments\/compare$/, "Comparison", showComparison],
+  [/^\/experiments\/([0-9a-f-]+)$/, "Experiment", showExperiment],
+  [/^\/datasets$/, "Datasets", showDatasets],
+  [/^\/datasets\/([0-9a-f-]+)$/, "Dataset", showDataset],
+  [/^\/jobs$/, "Jobs", showJobs],
+  [/^\/jobs\/([0-9a-f-]+)$/, "Job", showJob],
+  [/^\/deployments$/, "Deployments", showDeployments],
+  [/^\/cluster$/, "Cluster", showCluster],
+  [/^\/settings$/, "Settings", showSettings],
+];
 
-async function ask(path, options = {}) {
-  const headers = token ? {Authorization: "Bearer " + token} : {};
-  const answer = await fetch("/api/v1" + path, {...options, headers});
-  if (answer.status === 401) throw Object.assign(new Error("a token is needed"), {login: true});
-  if (answer.status === 204) return null;
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(typeof body.detail === "string" ? body.detail : answer.statusText);
-  return body;
+let leaving = new AbortController();
+
+/** What a view gets: its place in the page, the address's parts, and a signal for when it is left. */
+function open(view, title, match, query, keepFocus) {
+  leaving.abort();
+  leaving = new AbortController();
+  const root = byId("view"), signal = leaving.signal;
+  const heading = h("h1", {}, title), body = h("div");
+  root.replaceChildren(heading, body);
+  document.title = `${title} · Lumigrid`;
+  if (!keepFocus) root.focus({preventScroll: true});
+  const context = {
+    root: body, signal, query, id: match[1],
+    title(text) { heading.textContent = text; document.title = `${text} · Lumigrid`; },
+    /** Changes the address's query without a step in the history; the view redraws itself. */
+    remember(changes) {
+      for (const [name, value] of Object.entries(changes))
+        if (value === null || value === "") query.delete(name); else query.set(name, value);
+      const [path] = location.hash.slice(1).split("?");
+      history.replaceState(null, "", `#${path}${query.size ? "?" + query : ""}`);
+    },
+    /** Runs `work` now and every `ms` while the view and the page are seen. */
+    async every(ms, work) {
+      while (!signal.aborted) {
+        try { if (!document.hidden) { await work(); trouble(null); } } catch (error) { if (!signal.aborted) trouble(error); }
+        await new Promise((resolve) => setTimeout(resolve, ms));
+      }
+    },
+  };
+  Promise.resolve(view(context)).catch((error) => { if (!signal.aborted) trouble(error); });
 }
 
-function cell(content, className) {
-  const td = document.createElement("td");
-  if (className) td.className = className;
-  td.append(content ?? "");
-  return td;
-}
-
-function row(cells) {
-  const tr = document.createElement("tr");
-  tr.append(...cells);
-  return tr;
-}
-
-function button(text, label, act) {
-  const element = document.createElement("button");
-  element.textContent = text;
-  element.setAttribute("aria-label", label);
-  element.addEventListener("click", async () => {
-    element.disabled = true;
-    try { await act(); } catch (error) { show(error); }
-    element.disabled = false;
-  });
-  return element;
-}
-
-function progressCell(experiment) {
-  const {total, done, failed, samples_per_s, waiting} = experiment.progress;
-  const box = document.createElement("span");
-  const bar = document.createElement("progress");
-  bar.max = Math.max(total, 1);
-  bar.value = done;
-  bar.setAttribute("aria-label", `${done} of ${total} samples`);
-  let text = ` ${done}/${total}`;
-  if (failed) text += `, ${failed} failed`;
-  if (samples_per_s) text += `, ${samples_per_s.toFixed(1)}/s`;
-  box.append(bar, text);
-  if (waiting && experiment.status !== "succeeded") {
-    const why = document.createElement("div");
-    why.className = "quiet";
-    why.textContent = waiting;
-    box.append(why);
+function route(keepFocus = false) {
+  const hash = location.hash.slice(1) || "/";
+  if (!hash.startsWith("/")) return; // "#view", the skip link
+  const [path, search] = hash.split("?");
+  trouble(null);
+  say("");
+  for (const link of document.querySelectorAll("#navigation a")) {
+    const here = path !== "/" ? path.startsWith(link.hash.slice(1)) && link.hash !== "" : link.hash === "#/experiments";
+    if (here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  return cell(box);
-}
-
-function statusCell(experiment) {
-  const box = document.createElement("span");
-  box.className = experiment.status === "failed" ? "bad" : experiment.status === "succeeded" ? "good" : "";
-  box.textContent = experiment.status;
-  if (experiment.message) {
-    const why = document.createElement("div");
-    why.textContent = experiment.message;
-    box.append(why);
+  for (const [pattern, title, view] of VIEWS) {
+    const match = pattern.exec(path);
+    if (match) return open(view, title, match, new URLSearchParams(search ?? ""), keepFocus);
   }
-  return cell(box);
+  open(({root}) => root.append(h("p", {}, "There is no such page. ", h("a", {href: "#/"}, "To the experiments"))), "Not found", [], new URLSearchParams(), keepFocus);
 }
 
-function scores(means) {
-  return Object.entries(means).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${value.toFixed(3)}`).join(", ");
-}
-
-function seconds(experiment) {
-  if (!experiment.started_at) return "";
-  const end = experiment.finished_at ? new Date(experiment.finished_at) : new Date();
-  return ((end - new Date(experiment.started_at)) / 1000).toFixed(1);
-}
-
-function actionCell(experiment) {
-  if (experiment.status === "succeeded")
-    return cell(button("Open", `Open the result of ${experiment.name}`, async () => {
-      const {download_url} = await ask(`/experiments/${experiment.id}/result/download`);
-      location.assign(new URL(download_url).pathname + new URL(download_url).search);
-    }));
-  if (experiment.status === "failed") return cell("");
-  return cell(button("Cancel", `Cancel ${experiment.name}`, () => ask(`/experiments/${experiment.id}/cancel`, {method: "POST"}).then(refresh)));
-}
-
-function showExperiments(listing) {
-  const rows = byId("experiment-rows");
-  // A control that has the focus gets it back: replacing its row must not throw a keyboard user out.
-  const focused = rows.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-  rows.replaceChildren(...listing.items.map((experiment) => row([
-    cell(experiment.name), cell(experiment.model), statusCell(experiment), progressCell(experiment),
-    cell(scores(experiment.means)), cell(seconds(experiment), "number"), actionCell(experiment)])));
-  if (focused) [...rows.querySelectorAll("button")].find((b) => b.getAttribute("aria-label") === focused)?.focus();
-  byId("no-experiments").hidden = listing.total > 0;
-}
-
-function showWorkers(listing) {
-  byId("worker-rows").replaceChildren(...listing.items.map((worker) => row([
-    cell(`${worker.host} (${worker.pid})`), cell(worker.reason ? `${worker.state}: ${worker.reason}` : worker.state),
-    cell(worker.devices.map((d) => `${d.name}: ${d.description}`).join("; ")), cell(`${worker.tasks}/${worker.slots}`, "number"),
-    cell(worker.samples_per_s.toFixed(1), "number"), cell(worker.resident_models.join(", "))])));
-  byId("no-workers").hidden = listing.total > 0;
-}
-
-const plural = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;
-
-function showStatus(status) {
-  byId("cluster").textContent = `${plural(status.workers, "worker")}, ${plural(status.slots, "slot")}, ${plural(status.jobs, "job")}, ` +
-    `${plural(status.samples_remaining, "sample")} waiting, database ${status.database}, version ${status.version}`;
-}
-
-function show(error) {
-  byId("trouble").textContent = error.login ? "" : `The coordinator says: ${error.message}`;
-  byId("trouble").hidden = Boolean(error.login);
-  byId("login").hidden = !error.login;
-}
-
-async function refresh() {
-  try {
-    const [status, experiments, workers] = await Promise.all([ask("/cluster/status"), ask("/experiments?limit=50"), ask("/cluster/workers")]);
-    showStatus(status);
-    showExperiments(experiments);
-    showWorkers(workers);
-    byId("trouble").hidden = byId("login").hidden = true;
-  } catch (error) {
-    show(error);
-  }
-}
-
-byId("login").addEventListener("submit", (event) => {
-  event.preventDefault();
-  token = byId("token").value.trim();
-  sessionStorage.setItem("token", token);
-  refresh();
+byId("login").addEventListener("close", () => {
+  const value = byId("token").value.trim();
+  if (value) { setToken(value); route(); }
 });
-
-async function loop() {
-  if (!document.hidden) await refresh();
-  setTimeout(loop, REFRESH_MS);
-}
-loop();
+addEventListener("hashchange", () => route());
+route(true);
