@@ -15,7 +15,7 @@ function statusCell(e) {
 
 /** Experiments of the second API hold workflows, one for each model: a row for each. */
 function flatten(items) {
-  return items.flatMap((e) => e.workflows?.length ? e.workflows.map((w) => ({...w, name: `${e.name}: ${w.name}`, workflow: true})) : e.workflows ? [] : [e]);
+  return items.flatMap((e) => e.workflows?.length ? e.workflows.map((w) => ({...w, name: `${e.name}: ${w.name}`, workflow: true})) : [e]);
 }
 
 export async function showExperiments({root, query, remember, every}) {
