@@ -288,6 +288,8 @@ static bool start(struct cuda_backend *cuda, struct error *err)
         status = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep);
     if (status == cudaSuccess)
         status = attention_prepare();
+    if (status == cudaSuccess)
+        status = product_prepare();
     if (status != cudaSuccess)
         return cuda_error(cuda, status, err, "opening");
     cuda->multiprocessors = properties.multiProcessorCount;

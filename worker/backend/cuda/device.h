@@ -35,7 +35,7 @@ struct weight {
     struct segment segments[SEGMENTS_MAX];
     int segment_count;
     float *bias; /* [out]; NULL: none */
-    enum precision precision;
+    enum precision precisions[SEGMENTS_MAX];
     void *owned[2 * SEGMENTS_MAX + 1];
     int owned_count;
     uint64_t bytes;

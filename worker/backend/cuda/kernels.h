@@ -129,6 +129,8 @@ struct product_kernel {
 };
 enum { FEW_ROWS = 16 }; /* up to so many rows, a product reads weights as a vector product does */
 cudaError_t product_exact_launch(const struct product_kernel *k, cudaStream_t stream);
+/* Opts in to the shared memory that tiles need; once a device. */
+cudaError_t product_prepare(void);
 cudaError_t product_tensor_launch(
     const struct product_kernel *k, enum precision precision, cudaStream_t stream);
 

@@ -3,16 +3,38 @@
  */
 #include "worker/backend/cuda/device.h"
 
+/* The activations in 16 bits, where some segment wants them so. */
+static bool halve(struct cuda_backend *cuda, struct product_kernel *k, enum precision precision)
+{
+    struct halve_kernel h = {.in = k->in, .in_stride = k->in_stride, .rows = k->rows, .k = k->k};
+    h.half_stride = round_up((size_t)k->k, 8);
+    h.halves = scratch_take(cuda, (size_t)k->rows * h.half_stride, sizeof *h.halves);
+    h.row_scales = scratch_take(cuda, (size_t)k->rows, sizeof *h.row_scales);
+    k->halves = h.halves;
+    k->half_stride = h.half_stride;
+    k->row_scales = h.row_scales;
+    return !cuda->failed &&
+           cuda_check(cuda, halve_launch(&h, precision, cuda->stream), "rounding activations");
+}
+
 static bool multiply(struct cuda_backend *cuda, const struct weight *weight, struct product_kernel k)
 {
     const float *residual = k.residual, *bias = weight->bias;
     float *out = k.out;
+    enum precision halved = PRECISION_EXACT;
     for (int i = 0, first = 0; i < weight->segment_count; first += weight->segments[i].rows, i++) {
+        enum precision precision = weight->precisions[i];
         k.weight = weight->segments[i];
         k.bias = bias ? bias + first : NULL;
         k.residual = residual ? residual + first : NULL;
         k.out = out + first;
-        if (!cuda_check(cuda, product_exact_launch(&k, cuda->stream), "product"))
+        if (precision != PRECISION_EXACT && precision != halved && !halve(cuda, &k, precision))
+            return false;
+        halved = precision == PRECISION_EXACT ? halved : precision;
+        cudaError_t status = precision == PRECISION_EXACT
+                                 ? product_exact_launch(&k, cuda->stream)
+                                 : product_tensor_launch(&k, precision, cuda->stream);
+        if (!cuda_check(cuda, status, "product"))
             return false;
     }
     return true;

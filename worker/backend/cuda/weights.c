@@ -275,14 +275,13 @@ static bool load_biases(
     return true;
 }
 
-/* Weights of 16 bits go to the tensor cores as they are; blocks are decoded to the 16 bits that were asked
- * for. */
-static enum precision precision_of(const struct weight_args *args, const struct weight *weight)
+/* Weights of 16 bits go to the tensor cores as they are, those of 8 (exact in f16) and blocks are decoded
+ * to 16. Blocks of a model in int8 stay exact: they are never rounded again. */
+static enum precision precision_of(const struct weight_args *args, enum form form)
 {
-    if (args->lookup || args->compute == DTYPE_F32 || args->compute == DTYPE_I8)
+    if (args->lookup || args->compute == DTYPE_F32 || (args->compute == DTYPE_I8 && form != FORM_I8))
         return PRECISION_EXACT;
-    enum form form = weight->segments[0].form;
-    bool bf16 = form == FORM_BF16 || (form != FORM_F16 && args->compute == DTYPE_BF16);
+    bool bf16 = form == FORM_BF16 || (is_blocks(form) && args->compute == DTYPE_BF16);
     return bf16 ? PRECISION_BF16 : PRECISION_F16;
 }
 
@@ -302,7 +301,8 @@ bool cuda_weight_load(
         cuda_weight_free(b, weight);
         return false;
     }
-    weight->precision = precision_of(args, weight);
+    for (int i = 0; i < weight->segment_count; i++)
+        weight->precisions[i] = precision_of(args, weight->segments[i].form);
     *out = weight;
     return true;
 }
