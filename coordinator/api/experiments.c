@@ -40,7 +40,7 @@ static void on_experiment_made(
     request_answer_json(request, MHD_HTTP_CREATED, view_workflow_experiment(request, experiment, NULL, 0));
 }
 
-static void submit_for_workflows(struct request *request)
+static void submit_for_workflows(struct request *request, const struct store_dataset *dataset)
 {
     const json_t *body = request->json, *definition = json_object_get(body, "task_definition");
     if (!inference_languages(request, body, definition))
@@ -49,7 +49,7 @@ static void submit_for_workflows(struct request *request)
     const struct store_experiment experiment = {
         .name = text_of(body, "name"),
         .description = text_of(body, "description"),
-        .dataset_id = text_of(body, "dataset"),
+        .dataset_id = dataset->id,
         .task = task ? task : "{\"task\":\"summarization\"}",
         .owner = request->actor,
         .max_samples = json_integer_value(json_object_get(body, "max_samples")),
@@ -58,13 +58,9 @@ static void submit_for_workflows(struct request *request)
     free(task);
 }
 
-void handle_experiment_submit(struct request *request)
+static void submit_model(struct request *request, const struct store_dataset *dataset)
 {
     const json_t *body = request->json;
-    if (!text_of(body, "model")) {
-        submit_for_workflows(request);
-        return;
-    }
     json_t *settings = json_pack("{s:s, s:i}", "task", "summarization", "max_retries", MAX_RETRIES);
     copy_member(settings, "system_prompt", body, "system_prompt");
     copy_member(settings, "base_url", body, "model_url");
@@ -76,14 +72,19 @@ void handle_experiment_submit(struct request *request)
         .kind = STORE_JOB_EXPERIMENT,
         .name = text_of(body, "name"),
         .description = text_of(body, "description"),
-        .dataset_id = text_of(body, "dataset"),
         .metrics = json_is_array(metrics) ? metrics : NULL,
         .settings = settings,
         .max_samples = json_integer_value(json_object_get(body, "max_samples")),
         .priority = (int32_t)json_integer_value(json_object_get(body, "priority")),
     };
     snprintf(submission.model, sizeof(submission.model), "%s", text_of(body, "model"));
-    submission_start(request, &submission);
+    submission_start(request, &submission, dataset);
+}
+
+void handle_experiment_submit(struct request *request)
+{
+    submission_with_dataset(request, text_of(request->json, "dataset"),
+        text_of(request->json, "model") ? submit_model : submit_for_workflows);
 }
 
 /* ---- listing: the page's experiments, then the workflows of those that have some ---- */

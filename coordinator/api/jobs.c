@@ -16,6 +16,7 @@ enum { LOG_LINES_MAX = 10000 };
 
 struct kinds {
     uint32_t bits;
+    bool wrong;
     char unknown[64];
 };
 
@@ -28,6 +29,7 @@ static void on_kind(void *context, const char *value)
             return;
         }
     }
+    kinds->wrong = true;
     snprintf(kinds->unknown, sizeof(kinds->unknown), "%s", value);
 }
 
@@ -49,7 +51,7 @@ void handle_job_list(struct request *request)
 {
     struct kinds kinds = {0};
     request_query_each(request, "job_types", on_kind, &kinds);
-    if (kinds.unknown[0]) {
+    if (kinds.wrong) {
         json_t *input = json_string(kinds.unknown);
         request_answer_invalid(request, "query", "job_types", "enum",
             "Input should be 'experiment', 'inference', 'annotate' or 'evaluator'", input);

@@ -25,6 +25,7 @@ bool models_open(struct api *api, struct error *err)
 struct wanted {
     const char *tasks[8];
     size_t count;
+    bool wrong;
     char unknown[64];
 };
 
@@ -38,6 +39,7 @@ static void on_task(void *context, const char *value)
             wanted->tasks[wanted->count++] = TASKS[i];
         return;
     }
+    wanted->wrong = true;
     size_t len = strlen(value) < sizeof(wanted->unknown) - 1 ? strlen(value) : sizeof(wanted->unknown) - 1;
     memcpy(wanted->unknown, value, len);
     wanted->unknown[len] = '\0';
@@ -62,7 +64,7 @@ void handle_model_list(struct request *request)
     size_t i;
     json_t *model, *list = json_array();
     request_query_each(request, "tasks", on_task, &wanted);
-    if (wanted.unknown[0]) {
+    if (wanted.wrong) {
         json_decref(list);
         request_answer_detail(request, MHD_HTTP_BAD_REQUEST,
             "unknown task \"%s\": use summarization, translation or text-generation", wanted.unknown);

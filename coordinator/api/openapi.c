@@ -32,7 +32,7 @@ static void add_answer(
 
 static bool validates(const struct route *route)
 {
-    return route->body != BODY_NONE || route->query || strstr(route->path, "_id}");
+    return route->body != BODY_NONE || route->query || strchr(route->path, '{');
 }
 
 static json_t *answers_of(const struct route *route)
@@ -63,6 +63,8 @@ static bool is_uuid(const char *name)
 
 static json_t *schema_of_query(const struct route_query *q)
 {
+    if (q->list)
+        return reference(q->list);
     if (q->type == VALUE_TEXT)
         return json_pack("{s:s}", "type", "string");
     if (q->type == VALUE_BOOLEAN)
@@ -82,6 +84,8 @@ static json_t *parameters_of(const struct route *route)
         json_t *schema = json_pack("{s:s}", "type", "string");
         if (is_uuid(name))
             json_object_set_new(schema, "format", json_string("uuid"));
+        else
+            json_object_set_new(schema, "pattern", json_string(ROUTE_NAME_PATTERN));
         json_array_append_new(list,
             json_pack("{s:s, s:s, s:b, s:o}", "name", name, "in", "path", "required", 1, "schema", schema));
     }
@@ -92,16 +96,24 @@ static json_t *parameters_of(const struct route *route)
     return list;
 }
 
+static json_t *body_of(const struct route *route)
+{
+    bool form = route->body == BODY_DATASET;
+    json_t *described =
+        content(form ? "multipart/form-data" : "application/json", reference(route->body_schema));
+    if (form)
+        json_object_set_new(json_object_get(described, "multipart/form-data"), "encoding",
+            json_pack("{s:{s:s}}", "dataset", "contentType", "text/csv"));
+    return json_pack("{s:b, s:o}", "required", 1, "content", described);
+}
+
 static json_t *operation_of(const struct route *route)
 {
     json_t *operation =
         json_pack("{s:s, s:s, s:[s], s:o, s:o}", "operationId", route->operation, "summary", route->summary,
             "tags", route->tag, "parameters", parameters_of(route), "responses", answers_of(route));
     if (route->body != BODY_NONE)
-        json_object_set_new(operation, "requestBody",
-            json_pack("{s:b, s:o}", "required", 1, "content",
-                content(route->body == BODY_DATASET ? "multipart/form-data" : "application/json",
-                    reference(route->body_schema))));
+        json_object_set_new(operation, "requestBody", body_of(route));
     if (route->role != ROLE_NOBODY)
         json_object_set_new(operation, "security", json_pack("[{}, {s:[]}]", "bearer"));
     return operation;

@@ -390,6 +390,29 @@ bool request_check_parameters(struct request *request)
     return answer_problems(request, problems);
 }
 
+/* JSON allows \u0000 in texts, which neither Postgres nor C strings hold: it becomes U+FFFD, as what is no
+ * UTF-8 does. */
+static void replace_nuls(char *json)
+{
+    for (char *p = json; (p = strchr(p, '\\')); p += 2) {
+        if (p[1] == '\0')
+            return;
+        if (strncmp(p + 1, "u0000", 5) == 0)
+            memcpy(p + 2, "fffd", 4);
+    }
+}
+
+/* An integer that no 64 bits hold is a number all the same: a field that takes integers says what is too
+ * large. */
+static json_t *parse_body(char *text, size_t size, json_error_t *where)
+{
+    replace_nuls(text);
+    json_t *json = json_loadb(text, size, JSON_DECODE_ANY, where);
+    if (!json && json_error_code(where) == json_error_numeric_overflow)
+        json = json_loadb(text, size, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, where);
+    return json;
+}
+
 bool request_check_body(struct request *request)
 {
     if (request->route->body != BODY_JSON)
@@ -400,7 +423,7 @@ bool request_check_body(struct request *request)
         problems_add(problems, json_pack("[s]", "body"), "missing", "Field required", NULL);
         return answer_problems(request, problems);
     }
-    request->json = json_loadb(request->body, request->body_bytes, JSON_DECODE_ANY, &where);
+    request->json = parse_body(request->body, request->body_bytes, &where);
     free(request->body);
     request->body = NULL;
     if (request->json)

@@ -10,6 +10,9 @@ struct request;
 
 enum { ROUTE_PARAMETERS_MAX = 2, ROUTE_PARAMETER_BYTES_MAX = 128, ROUTE_SEGMENTS_MAX = 10 };
 
+/* What a path parameter that is no UUID looks like: a name. */
+#define ROUTE_NAME_PATTERN "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
+
 enum route_role {
     ROLE_NOBODY,
     ROLE_VIEWER,
@@ -25,6 +28,8 @@ struct route_query {
     bool required;
     int64_t fallback, minimum, maximum; /* of an integer; fallback also of a boolean */
     const char *description;
+    const char
+        *list; /* of text that may be repeated: the component that describes the list; NULL: one value */
 };
 
 struct route_answer {
@@ -61,7 +66,7 @@ struct route_match {
 };
 
 /* Finds the route for a method and a decoded path, with or without a trailing slash; HEAD is answered by
- * GET's route. A literal segment wins over a parameter. */
+ * GET's route. A literal segment wins over a parameter, whatever the methods. */
 void route_find(
     const struct route *routes, size_t count, const char *method, const char *path, struct route_match *out);
 

@@ -102,14 +102,15 @@ void route_find(
     int best = -1;
     for (size_t i = 0; i < count; i++) {
         int score = fit(routes[i].path, segments, segment_count);
-        if (score < 0)
+        best = score > best ? score : best;
+    }
+    for (size_t i = 0; i < count && best >= 0; i++) {
+        if (fit(routes[i].path, segments, segment_count) != best)
             continue;
         out->path_known = true;
         allow_add(out, routes[i].method);
-        if (score > best && method_matches(routes[i].method, method)) {
-            best = score;
+        if (!out->route && method_matches(routes[i].method, method))
             out->route = &routes[i];
-        }
     }
     if (out->route && !copy_parameters(out->route->path, segments, out)) {
         out->route = NULL;

@@ -34,24 +34,24 @@
     }
 #define PAGE_SKIP                                                                                            \
     {                                                                                                        \
-        "skip", VALUE_INTEGER, false, 0, 0, INT64_MAX, "how many of the newest to leave out"                 \
+        "skip", VALUE_INTEGER, false, 0, 0, (1LL << 53) - 1, "how many of the newest to leave out", NULL     \
     }
 #define PAGE_LIMIT                                                                                           \
     {                                                                                                        \
-        "limit", VALUE_INTEGER, false, 100, 0, 1000, "how many at most"                                      \
+        "limit", VALUE_INTEGER, false, 100, 0, 1000, "how many at most", NULL                                \
     }
 #define PAGED QUERY(PAGE_SKIP, PAGE_LIMIT)
 #define SIGNED                                                                                               \
-    QUERY({"expires", VALUE_INTEGER, true, 0, 0, INT64_MAX, "when the URL expires, in seconds since 1970"},  \
-        {"signature", VALUE_TEXT, true, 0, 0, 0, "as given by the download route"})
+    QUERY({"expires", VALUE_INTEGER, true, 0, 0, (1LL << 53) - 1,                                            \
+              "when the URL expires, in seconds since 1970", NULL},                                          \
+        {"signature", VALUE_TEXT, true, 0, 0, 0, "as given by the download route", NULL})
 #define IDS                                                                                                  \
-    QUERY({"ids", VALUE_TEXT, true, 0, 0, 0,                                                                 \
-        "experiments to compare: ids with commas, or repeated; at most 16"})
-#define TASKS QUERY({"tasks", VALUE_TEXT, false, 0, 0, 0, "only models for this task; may be repeated"})
+    QUERY({"ids", VALUE_TEXT, true, 0, 0, 0, "experiments to compare, repeated or with commas between",      \
+        "ExperimentIds"})
+#define TASKS QUERY({"tasks", VALUE_TEXT, false, 0, 0, 0, "only models for these tasks", "TaskNames"})
 #define JOB_TYPES                                                                                            \
     {                                                                                                        \
-        "job_types", VALUE_TEXT, false, 0, 0, 0,                                                             \
-            "experiment, inference, annotate or evaluator; may be repeated"                                  \
+        "job_types", VALUE_TEXT, false, 0, 0, 0, "only these types; without: all but experiment", "JobTypes" \
     }
 #define SAMPLE_LIMIT                                                                                         \
     {                                                                                                        \
@@ -103,7 +103,7 @@ const struct route ROUTES[] = {
         "Deletes a dataset", ROLE_USER, NO_BODY, NULL, ANSWERS(GONE, MISSING, CONFLICT)},
     {"GET", "/api/v1/datasets/{dataset_id}/download", handle_dataset_download, "get_dataset_download",
         "datasets", "Gives a download URL", ROLE_VIEWER, NO_BODY,
-        QUERY({"extension", VALUE_TEXT, false, 0, 0, 0, "only files of this kind: csv or jsonl"}),
+        QUERY({"extension", VALUE_TEXT, false, 0, 0, 0, "only files of this kind: csv or jsonl", NULL}),
         ANSWERS({200, "DatasetDownload", NULL, "URLs that expire"}, MISSING)},
     {"GET", "/api/v1/datasets/{dataset_id}/content", handle_dataset_content, "get_dataset_content",
         "datasets", "The uploaded bytes, by a signed URL", ROLE_NOBODY, NO_BODY, SIGNED,
@@ -209,7 +209,7 @@ const struct route ROUTES[] = {
         ANSWERS({200, "WorkflowDetails", NULL, "the workflow"}, MISSING)},
     {"DELETE", "/api/v1/workflows/{workflow_id}", handle_workflow_delete, "delete_workflow", "workflows",
         "Deletes a workflow with its jobs and results", ROLE_USER, NO_BODY,
-        QUERY({"force", VALUE_BOOLEAN, false, 0, 0, 0, "also while it is under way"}),
+        QUERY({"force", VALUE_BOOLEAN, false, 0, 0, 0, "also while it is under way", NULL}),
         ANSWERS(GONE, MISSING, CONFLICT)},
     {"GET", "/api/v1/workflows/{workflow_id}/logs", handle_workflow_logs, "get_workflow_logs", "workflows",
         "What the workers logged for its jobs", ROLE_VIEWER, NO_BODY, NULL,

@@ -13,11 +13,11 @@ static bool check_name(struct request *request)
 {
     const char *name = request_parameter(request, 0);
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
-    if (len > 0 && len <= NAME_BYTES_MAX && name[len] == '\0')
+    if (len > 0 && len <= NAME_BYTES_MAX && name[len] == '\0' && name[0] != '.') /* ROUTE_NAME_PATTERN */
         return true;
     json_t *input = json_string(name);
     request_answer_invalid(request, "path", "secret_name", "string_pattern_mismatch",
-        "A secret's name has 1 to 100 letters, digits, '_', '-' or '.'", input);
+        "A secret's name has 1 to 100 letters, digits, '_', '-' or '.', and begins with no '.'", input);
     json_decref(input);
     return false;
 }

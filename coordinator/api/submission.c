@@ -291,15 +291,10 @@ static void insert(struct pending *p)
     free(body);
 }
 
-static void on_dataset(void *context, const struct store_dataset *dataset, const struct error *err)
+/* Whether the dataset holds what is scored. */
+static bool check_dataset(struct pending *p, const struct store_dataset *dataset)
 {
-    struct pending *p = context;
     char msg[512];
-    if (err) {
-        request_answer_error(p->request, err);
-        pending_free(p);
-        return;
-    }
     for (size_t i = 0; i < p->metric_count && !dataset->ground_truth; i++) {
         if (!metric_table_find(p->metrics[i])->needs_reference)
             continue;
@@ -308,25 +303,49 @@ static void on_dataset(void *context, const struct store_dataset *dataset, const
             "predictions only",
             p->metrics[i]);
         refuse(p, p->submission.experiment_id ? "metrics" : "dataset", msg);
-        return;
+        return false;
     }
     if (p->submission.kind == STORE_JOB_EVALUATOR && !dataset->predictions) {
         refuse(p, "dataset",
             "The dataset has no column \"predictions\" with content, which is what is evaluated");
-        return;
+        return false;
     }
-    insert(p);
+    return true;
 }
 
-void submission_start(struct request *request, const struct submission *submission)
+struct looking {
+    struct request *request;
+    void (*then)(struct request *request, const struct store_dataset *dataset);
+};
+
+static void on_dataset(void *context, const struct store_dataset *dataset, const struct error *err)
+{
+    struct looking looking = *(struct looking *)context;
+    free(context);
+    if (err)
+        request_answer_error(looking.request, err);
+    else
+        looking.then(looking.request, dataset);
+}
+
+void submission_with_dataset(struct request *request, const char *dataset_id,
+    void (*then)(struct request *request, const struct store_dataset *dataset))
+{
+    struct looking *looking = alloc_zero(1, sizeof(*looking));
+    *looking = (struct looking){request, then};
+    store_dataset_get(request->api->store, dataset_id, on_dataset, looking);
+}
+
+void submission_start(
+    struct request *request, const struct submission *submission, const struct store_dataset *dataset)
 {
     struct pending *p = alloc_zero(1, sizeof(*p));
     p->request = request;
     p->submission = *submission;
-    snprintf(p->dataset_id, sizeof(p->dataset_id), "%s", submission->dataset_id);
+    snprintf(p->dataset_id, sizeof(p->dataset_id), "%s", dataset->id);
     if (submission->experiment_id)
         snprintf(p->experiment_id, sizeof(p->experiment_id), "%s", submission->experiment_id);
     json_incref(p->submission.metrics);
-    if (check_model(p) && check_metrics(p))
-        store_dataset_get(request->api->store, p->dataset_id, on_dataset, p);
+    if (check_model(p) && check_metrics(p) && check_dataset(p, dataset))
+        insert(p);
 }

@@ -16,7 +16,7 @@ enum { SUBMISSION_METRICS_MAX = 32 };
 struct submission {
     enum store_job_kind kind;
     bool nested; /* model and metrics are members of the body's job_config */
-    const char *name, *description, *dataset_id;
+    const char *name, *description;
     char model[1100];         /* reference; empty: scoring only */
     json_t *metrics;          /* list of names; NULL: the task's default */
     const char *task;         /* "summarization", … ; NULL: that */
@@ -31,8 +31,14 @@ struct submission {
     json_t *evaluation;
 };
 
-/* Checks the model reference, the metrics and the dataset, writes the job or the workflow, schedules it, and
- * answers 201 with what was made — or the error: 404 for the dataset, 422 naming the field for the rest. */
-void submission_start(struct request *request, const struct submission *submission);
+/* Looks for the dataset, answering 404 when there is none, and goes on: what names nothing that exists is
+ * said before what cannot be done with it. */
+void submission_with_dataset(struct request *request, const char *dataset_id,
+    void (*then)(struct request *request, const struct store_dataset *dataset));
+
+/* Checks the model reference, the metrics and what the dataset holds, writes the job or the workflow,
+ * schedules it, and answers 201 with what was made, or 422 naming the field. */
+void submission_start(
+    struct request *request, const struct submission *submission, const struct store_dataset *dataset);
 
 #endif

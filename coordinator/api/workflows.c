@@ -21,6 +21,50 @@ static const char *text_of(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
+/* What of the experiment is still needed when its dataset is known. */
+struct asked {
+    struct request *request;
+    char experiment_id[STORE_ID_BYTES];
+    json_t *task;
+    int64_t max_samples;
+};
+
+static void start(const struct asked *asked, const struct store_dataset *dataset)
+{
+    struct request *request = asked->request;
+    const json_t *body = request->json;
+    json_t *metrics = json_object_get(body, "metrics");
+    struct submission submission = {
+        .kind = STORE_JOB_INFERENCE,
+        .name = text_of(body, "name"),
+        .description = text_of(body, "description"),
+        .experiment_id = asked->experiment_id,
+        .metrics = json_is_array(metrics) ? metrics : NULL,
+        .task = text_of(asked->task, "task"),
+        .output_field = text_of(body, "inference_output_field"),
+        .max_samples = asked->max_samples,
+        .timeout_s = (uint32_t)json_integer_value(json_object_get(body, "job_timeout_sec")),
+    };
+    if (!inference_model(request, body, submission.model, sizeof(submission.model)) ||
+        !inference_task(request, body, asked->task) ||
+        !inference_output(request, body, "inference_output_field") || !evaluation_check(request, body))
+        return;
+    submission.settings = inference_settings(body, asked->task);
+    submission.evaluation = evaluation_settings(body, asked->task);
+    submission_start(request, &submission, dataset);
+}
+
+static void on_dataset(void *context, const struct store_dataset *dataset, const struct error *err)
+{
+    struct asked *asked = context;
+    if (err)
+        request_answer_error(asked->request, err);
+    else
+        start(asked, dataset);
+    json_decref(asked->task);
+    free(asked);
+}
+
 static void on_experiment(void *context, const struct store_experiment *experiment, const struct error *err)
 {
     struct request *request = context;
@@ -28,28 +72,12 @@ static void on_experiment(void *context, const struct store_experiment *experime
         request_answer_error(request, err);
         return;
     }
-    const json_t *body = request->json, *metrics = json_object_get(body, "metrics");
-    json_t *task = json_loads(experiment->task, 0, NULL);
-    struct submission submission = {
-        .kind = STORE_JOB_INFERENCE,
-        .name = text_of(body, "name"),
-        .description = text_of(body, "description"),
-        .dataset_id = experiment->dataset_id,
-        .experiment_id = experiment->id,
-        .metrics = json_is_array(metrics) ? (json_t *)metrics : NULL,
-        .task = text_of(task, "task"),
-        .output_field = text_of(body, "inference_output_field"),
-        .max_samples = experiment->max_samples,
-        .timeout_s = (uint32_t)json_integer_value(json_object_get(body, "job_timeout_sec")),
-    };
-    if (inference_model(request, body, submission.model, sizeof(submission.model)) &&
-        inference_task(request, body, task) && inference_output(request, body, "inference_output_field") &&
-        evaluation_check(request, body)) {
-        submission.settings = inference_settings(body, task);
-        submission.evaluation = evaluation_settings(body, task);
-        submission_start(request, &submission);
-    }
-    json_decref(task);
+    struct asked *asked = alloc_zero(1, sizeof(*asked));
+    asked->request = request;
+    memcpy(asked->experiment_id, experiment->id, sizeof(asked->experiment_id));
+    asked->task = json_loads(experiment->task, 0, NULL);
+    asked->max_samples = experiment->max_samples;
+    store_dataset_get(request->api->store, experiment->dataset_id, on_dataset, asked);
 }
 
 void handle_workflow_submit(struct request *request)
