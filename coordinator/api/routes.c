@@ -55,19 +55,19 @@
     }
 #define SAMPLE_LIMIT                                                                                         \
     {                                                                                                        \
-        "limit", VALUE_INTEGER, false, 20, 0, 1000, "how many at most"                                       \
+        "limit", VALUE_INTEGER, false, 20, 0, 1000, "how many at most", NULL                                 \
     }
 #define SAMPLE_SKIP                                                                                          \
     {                                                                                                        \
-        "skip", VALUE_INTEGER, false, 0, 0, INT64_MAX, "how many to leave out"                               \
+        "skip", VALUE_INTEGER, false, 0, 0, (1LL << 53) - 1, "how many to leave out", NULL                   \
     }
 #define SAMPLE_PAGE QUERY(SAMPLE_SKIP, SAMPLE_LIMIT)
 #define RESULT_PAGE                                                                                          \
     QUERY(SAMPLE_SKIP, SAMPLE_LIMIT,                                                                         \
-        {"order_by", VALUE_TEXT, false, 0, 0, 0, "a key of `scores`; else the dataset's order"},             \
-        {"descending", VALUE_BOOLEAN, false, 0, 0, 0, "the other way round"},                                \
-        {"search", VALUE_TEXT, false, 0, 0, 0, "only samples with this in one of their texts"},              \
-        {"texts", VALUE_BOOLEAN, false, 1, 0, 0, "false: scores and figures only"})
+        {"order_by", VALUE_TEXT, false, 0, 0, 0, "a key of `scores`; else the dataset's order", NULL},       \
+        {"descending", VALUE_BOOLEAN, false, 0, 0, 0, "the other way round", NULL},                          \
+        {"search", VALUE_TEXT, false, 0, 0, 0, "only samples with this in one of their texts", NULL},        \
+        {"texts", VALUE_BOOLEAN, false, 1, 0, 0, "false: scores and figures only", NULL})
 #define PAGE_HTML ANSWERS({200, NULL, "text/html", "a page"})
 
 const struct route ROUTES[] = {
