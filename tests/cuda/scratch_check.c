@@ -13,24 +13,28 @@ void __wrap_scratch_release(struct cuda_backend *cuda, size_t mark);
 void __real_scratch_reset(struct cuda_backend *cuda);
 void __wrap_scratch_reset(struct cuda_backend *cuda);
 
-/* What no tensor has, of all chunks. */
-static void mark_free(struct cuda_backend *cuda)
+/* How much of each chunk was used before a call, then what became free by it. */
+static void note_used(const struct cuda_backend *cuda, size_t used[CHUNKS_MAX])
+{
+    for (size_t i = 0; i < CHUNKS_MAX; i++)
+        used[i] = i < cuda->scratch.count ? cuda->scratch.chunks[i].used : 0;
+}
+
+static void mark_freed(struct cuda_backend *cuda, const size_t used[CHUNKS_MAX])
 {
     for (size_t i = 0; i < cuda->scratch.count; i++) {
         struct chunk *chunk = &cuda->scratch.chunks[i];
-        size_t used = i <= cuda->scratch.current ? chunk->used : 0;
-        cuda_emulation_mark(chunk->data + used, chunk->bytes - used, false, cuda->stream);
+        if (used[i] > chunk->used && used[i] <= chunk->bytes)
+            cuda_emulation_mark(chunk->data + chunk->used, used[i] - chunk->used, false, cuda->stream);
     }
 }
 
 void *__wrap_scratch_take(struct cuda_backend *cuda, size_t count, size_t element_bytes)
 {
-    size_t bytes, chunks = cuda->scratch.count;
-    char *memory = __builtin_mul_overflow(count, element_bytes, &bytes) || bytes > SIZE_MAX / 4
-                       ? __real_scratch_take(cuda, count, element_bytes)
-                       : __real_scratch_take(cuda, bytes + GAP_BYTES, 1);
-    if (memory && cuda->scratch.count != chunks)
-        mark_free(cuda);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, element_bytes, &bytes) || bytes > SIZE_MAX / 4)
+        return __real_scratch_take(cuda, count, element_bytes);
+    char *memory = __real_scratch_take(cuda, bytes + GAP_BYTES, 1);
     if (memory) {
         cuda_emulation_mark(memory, bytes, true, cuda->stream);
         cuda_emulation_mark(memory + bytes, GAP_BYTES, false, cuda->stream);
@@ -40,12 +44,16 @@ void *__wrap_scratch_take(struct cuda_backend *cuda, size_t count, size_t elemen
 
 void __wrap_scratch_release(struct cuda_backend *cuda, size_t mark)
 {
+    size_t used[CHUNKS_MAX];
+    note_used(cuda, used);
     __real_scratch_release(cuda, mark);
-    mark_free(cuda);
+    mark_freed(cuda, used);
 }
 
 void __wrap_scratch_reset(struct cuda_backend *cuda)
 {
+    size_t used[CHUNKS_MAX];
+    note_used(cuda, used);
     __real_scratch_reset(cuda);
-    mark_free(cuda);
+    mark_freed(cuda, used);
 }

@@ -22,7 +22,9 @@ void subject_open(struct subject *s, const char *name, const struct engine_optio
     snprintf(path, sizeof path, "%s/tests/golden/engine/models/%s", TEST_SOURCE_DIR, name);
     snprintf(reference, sizeof reference, "file://%s", path);
     require(model_open(reference, &(struct model_options){0}, &s->model, &err), &err);
-    require(backend_open("cpu", &(struct backend_options){.threads = 2}, &s->backend, &err), &err);
+    const char *device = getenv("LUMIGRID_TEST_DEVICE");
+    require(backend_open(device ? device : "cpu", &(struct backend_options){.threads = 2}, &s->backend, &err),
+        &err);
     require(engine_open(s->backend, s->model, options ? options : &defaults, &s->engine, &err), &err);
     snprintf(path + strlen(path), sizeof path - strlen(path), "/cases.json");
     s->cases = json_load_file(path, 0, NULL);

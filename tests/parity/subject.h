@@ -1,4 +1,5 @@
-/* A golden model opened on the CPU, and requests run to their end. */
+/* A golden model opened on a device (LUMIGRID_TEST_DEVICE names it; cpu otherwise), and requests run to their
+ * end. */
 #ifndef LUMIGRID_TESTS_PARITY_SUBJECT_H
 #define LUMIGRID_TESTS_PARITY_SUBJECT_H
 
