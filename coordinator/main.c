@@ -31,6 +31,8 @@ static const struct config_option OPTIONS[] = {
     {"task-ms", "N", "2000", "how long a task should take; its number of samples follows", false, false},
     {"task-samples", "N", "1024", "most samples in a task", false, false},
     {"auth", "auto|on|off", "auto", "bearer tokens; auto: on when bound beyond loopback", false, false},
+    {"tls-cert", "FILE", NULL, "PEM certificate chain: HTTPS instead of HTTP", false, false},
+    {"tls-key", "FILE", NULL, "its PEM key", false, false},
     {"deployment-type", "local|development|staging|production", "local", "what the health route says", false,
         false},
     {"public-url", "URL", NULL, "what download URLs begin with; otherwise what the client used", false,
@@ -40,6 +42,8 @@ static const struct config_option OPTIONS[] = {
     {"outbound-hosts", "LIST", NULL, "hosts that users' model URLs may name; loopback otherwise", false,
         false},
     {"models-file", "FILE", NULL, "replaces the list of suggested models", false, false},
+    {"request-timeout-s", "N", "30", "longest wait for more of a request; slower ones are cut off", false,
+        false},
     {"upload-max", "SIZE", "50MiB", "largest dataset file", false, false},
     {"download-expiry-s", "N", "3600", "how long a signed download URL is good for", false, false},
     {"log-level", "debug|info|warn|error", "info", "least severe lines to log; read again on SIGHUP", false,
@@ -69,7 +73,9 @@ struct program {
 static void print_help(void)
 {
     puts("usage: lumigrid-coordinator [OPTION]…         run in the foreground, log to stderr\n"
-         "       lumigrid-coordinator config check     print every setting and where it comes from\n\n"
+         "       lumigrid-coordinator config check     print every setting and where it comes from\n"
+         "       lumigrid-coordinator key rotate       make a new master key in --data; the next start seals "
+         "secrets anew\n\n"
          "SIGTERM drains and stops; SIGHUP reads the log level and the admitted workers' keys "
          "again.\n\noptions:");
     config_print_help(OPTIONS, stdout);
@@ -150,19 +156,23 @@ static bool read_cluster_options(const struct config *config, struct cluster_opt
 static bool read_api_options(struct program *program, struct api_options *out, struct error *err)
 {
     const struct config *config = program->config;
-    int64_t expiry = 0;
+    int64_t expiry = 0, timeout = 0;
     if (!read_address(config_text(config, "http"), program->address, &out->port, err) ||
         !read_auth(config_text(config, "auth"), &out->auth, err) ||
         !config_bytes(config, "upload-max", &out->upload_bytes_max, err) ||
+        !config_integer(config, "request-timeout-s", 1, 3600, &timeout, err) ||
         !config_integer(config, "download-expiry-s", 1, 31536000, &expiry, err))
         return false;
     out->address = program->address;
     out->data_dir = config_text(config, "data");
+    out->tls_cert_file = config_text(config, "tls-cert");
+    out->tls_key_file = config_text(config, "tls-key");
     out->deployment_type = config_text(config, "deployment-type");
     out->public_url = config_text(config, "public-url");
     out->cors_origins = config_text(config, "cors-origins");
     out->outbound_hosts = config_text(config, "outbound-hosts");
     out->models_file = config_text(config, "models-file");
+    out->body_timeout_s = (uint32_t)timeout;
     out->download_expiry_s = (uint32_t)expiry;
     out->coordinator_id = program->id;
     return true;
@@ -423,6 +433,9 @@ int main(int argc, char **argv)
         puts("lumigrid-coordinator " LUMIGRID_VERSION);
     } else if (first && strcmp(first, "config") == 0 && second && strcmp(second, "check") == 0) {
         config_print(program.config, stdout);
+    } else if (first && strcmp(first, "key") == 0 && second && strcmp(second, "rotate") == 0) {
+        if (!api_rotate_master_key(config_text(program.config, "data"), &err))
+            status = fail(&err, EXIT_FAILED);
     } else if (first) {
         error_set(&err, ERROR_INVALID, "\"%.40s\" is not understood; see --help", first);
         status = fail(&err, EXIT_USAGE);

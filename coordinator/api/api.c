@@ -31,12 +31,21 @@ static void set_defaults(struct api_options *o)
         o->download_expiry_s = 3600;
 }
 
+static bool check_files(const struct api_options *o, struct error *err)
+{
+    if (!o->data_dir)
+        return error_set(err, ERROR_INVALID, "the API needs a data folder for its keys");
+    if (!o->tls_cert_file != !o->tls_key_file)
+        return error_set(err, ERROR_INVALID, "TLS needs a certificate and its key: --tls-cert and --tls-key");
+    return true;
+}
+
 static bool check_options(const struct api_options *o, struct error *err)
 {
     static const char *const TYPES[] = {"local", "development", "staging", "production"};
     for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++)
         if (strcmp(TYPES[i], o->deployment_type) == 0)
-            return o->data_dir || error_set(err, ERROR_INVALID, "the API needs a data folder for its keys");
+            return check_files(o, err);
     return error_set(err, ERROR_INVALID,
         "the deployment type \"%s\" is none of local, development, staging, production", o->deployment_type);
 }
@@ -47,6 +56,10 @@ static void api_free(struct api *api)
     schemas_close(api->schemas);
     json_decref(api->models);
     free(api->openapi_text);
+    free(api->tls_cert);
+    if (api->tls_key)
+        sodium_memzero(api->tls_key, strlen(api->tls_key));
+    free(api->tls_key);
     sodium_memzero(&api->keys, sizeof(api->keys));
     free(api);
 }
@@ -87,10 +100,15 @@ void api_job_changed(struct api *api, const char *job_id)
 
 bool api_unseal(const struct api *api, const char *name, const void *sealed, size_t size, char *out)
 {
-    if (!keys_unseal(&api->keys, name, sealed, size, out))
+    if (!keys_unseal(&api->keys, name, sealed, size, out, NULL))
         return false;
     out[size - KEYS_SEAL_OVERHEAD] = '\0';
     return true;
+}
+
+bool api_rotate_master_key(const char *data_dir, struct error *err)
+{
+    return keys_rotate(data_dir, err);
 }
 
 struct closing {

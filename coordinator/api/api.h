@@ -63,6 +63,9 @@ struct api_options {
         *outbound_hosts; /* comma-separated hosts that users' URLs may name; "localhost,127.0.0.1,[::1]" */
     const char *models_file; /* replaces the built-in list of suggested models */
 
+    const char *tls_cert_file; /* PEM, with intermediates; NULL: plain HTTP */
+    const char *tls_key_file;  /* PEM */
+
     uint64_t upload_bytes_max;  /* a dataset file; 50 MB (50 * 1024 * 1024) */
     uint32_t body_bytes_max;    /* any other body; 1 MiB */
     uint32_t connections_max;   /* 4096 */
@@ -88,6 +91,11 @@ void api_job_changed(struct api *api, const char *job_id);
 /* Opens a secret that this API sealed, for a worker. `out` has room for `size` bytes; what is written ends
  * with a zero. False: it was sealed with another master key, or damaged. */
 bool api_unseal(const struct api *api, const char *name, const void *sealed, size_t size, char *out);
+
+/* Makes a new master key in a coordinator's data folder; the next start seals every secret anew with it.
+ * Until that has ended, the old key still opens and checks. ERROR_CONFLICT: the last rotation has not ended.
+ */
+bool api_rotate_master_key(const char *data_dir, struct error *err);
 
 /* Stops listening, lets running requests end (at most `grace_ms`), then frees the api and calls `done`. The
  * store must still be alive until then. */

@@ -71,6 +71,8 @@ void handle_secret_delete(struct request *request);
 void handle_token_list(struct request *request);
 void handle_token_create(struct request *request);
 void handle_token_delete(struct request *request);
+/* audit.c */
+void handle_audit_list(struct request *request);
 /* pages.c */
 void handle_page(struct request *request);
 void handle_static(struct request *request);

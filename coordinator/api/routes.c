@@ -259,6 +259,10 @@ const struct route ROUTES[] = {
     {"DELETE", "/api/v1/auth/tokens/{token_id}", handle_token_delete, "delete_token", "auth",
         "Revokes a token", ROLE_ADMIN, NO_BODY, NULL, ANSWERS(GONE, MISSING)},
 
+    {"GET", "/api/v1/auth/audit", handle_audit_list, "list_audit", "auth",
+        "Who changed what, and who was refused", ROLE_ADMIN, NO_BODY, PAGED,
+        ANSWERS({200, "AuditListing", NULL, "the newest first"})},
+
     /* pages */
     {"GET", "/openapi.json", handle_openapi, "get_openapi", "pages", "This API as OpenAPI 3.1", ROLE_NOBODY,
         NO_BODY, NULL, ANSWERS({200, NULL, "application/json", "OpenAPI"})},

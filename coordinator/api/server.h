@@ -36,6 +36,8 @@ struct api {
     struct tokens *tokens;
     struct watchers *watchers;
     struct keys keys;
+    enum { ROTATION_IDLE, ROTATION_RUNNING, ROTATION_OVER } rotation; /* of the master key */
+    char *tls_cert, *tls_key;                                         /* PEM; NULL: plain HTTP */
 
     uint64_t id_prefix;
     uint64_t id_counter;

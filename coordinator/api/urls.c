@@ -17,10 +17,11 @@ static void base_url(const struct request *request, char *out, size_t size)
     }
     size_t len =
         host ? strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]_") : 0;
+    const char *scheme = api->tls_key ? "https" : "http";
     if (len > 0 && len < 256 && host[len] == '\0')
-        snprintf(out, size, "http://%s", host);
+        snprintf(out, size, "%s://%s", scheme, host);
     else
-        snprintf(out, size, "http://%s:%u", api->options.address, api->port);
+        snprintf(out, size, "%s://%s:%u", scheme, api->options.address, api->port);
 }
 
 json_t *url_plain(const struct request *request, const char *path)

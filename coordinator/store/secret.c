@@ -89,6 +89,22 @@ void store_secret_get(struct store *store, const char *name, store_secret_get_do
     pool_send(store->pool, &get, &params, got, call_new((void (*)(void))done, context, NULL));
 }
 
+static struct statement reseal = {
+    .name = "secret_reseal",
+    .sql = "UPDATE secret SET sealed = $3 WHERE name = $1 AND sealed = $2",
+    .patience = PATIENCE_SENT,
+};
+
+void store_secret_reseal(struct store *store, const char *name, const void *old_sealed, size_t old_size,
+    const void *sealed, size_t size, store_done done, void *context)
+{
+    struct params params = {0};
+    params_text(&params, name);
+    params_bytes(&params, old_sealed, old_size);
+    params_bytes(&params, sealed, size);
+    pool_send(store->pool, &reseal, &params, call_done, call_new((void (*)(void))done, context, NULL));
+}
+
 static struct statement delete = {
     .name = "secret_delete",
     .sql = "DELETE FROM secret WHERE name = $1 RETURNING 1",

@@ -414,7 +414,24 @@ void store_secret_list(struct store *store, store_secret_list_done done, void *c
 typedef void (*store_secret_get_done)(
     void *context, const struct store_secret *secret, const struct error *err);
 void store_secret_get(struct store *store, const char *name, store_secret_get_done done, void *context);
+/* Replaces the sealed value, unless it is no longer `old_sealed`. */
+void store_secret_reseal(struct store *store, const char *name, const void *old_sealed, size_t old_size,
+    const void *sealed, size_t size, store_done done, void *context);
 void store_secret_delete(struct store *store, const char *name, store_done done, void *context);
+
+/* Who did what: requests that change something, and those that were refused. */
+struct store_audit {
+    int64_t at_ms; /* only read */
+    const char *actor, *role, *address, *method, *path, *request_id;
+    unsigned status;
+};
+/* Dropped when Postgres is away; the request's log line stays. */
+void store_audit_append(struct store *store, const struct store_audit *entry);
+typedef void (*store_audit_list_done)(
+    void *context, uint64_t total, const struct store_audit *items, size_t count, const struct error *err);
+/* Newest first. */
+void store_audit_list(
+    struct store *store, uint64_t skip, uint64_t limit, store_audit_list_done done, void *context);
 
 struct store_token {
     char id[STORE_ID_BYTES];

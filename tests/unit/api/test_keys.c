@@ -82,16 +82,16 @@ static void sealed_values_open_only_unchanged_and_under_their_name(void **state)
     keys_seal(&keys, "name", "value", 5, sealed);
     keys_seal(&keys, "name", "value", 5, again);
     assert_memory_not_equal(sealed, again, sizeof(sealed));
-    assert_true(keys_unseal(&keys, "name", sealed, sizeof(sealed), value));
+    assert_true(keys_unseal(&keys, "name", sealed, sizeof(sealed), value, NULL));
     assert_memory_equal(value, "value", 5);
-    assert_false(keys_unseal(&keys, "eman", sealed, sizeof(sealed), value));
-    assert_false(keys_unseal(&keys, "name", sealed, KEYS_SEAL_OVERHEAD - 1, value));
+    assert_false(keys_unseal(&keys, "eman", sealed, sizeof(sealed), value, NULL));
+    assert_false(keys_unseal(&keys, "name", sealed, KEYS_SEAL_OVERHEAD - 1, value, NULL));
     other = keys;
     other.seal[0] ^= 1;
-    assert_false(keys_unseal(&other, "name", sealed, sizeof(sealed), value));
+    assert_false(keys_unseal(&other, "name", sealed, sizeof(sealed), value, NULL));
     for (size_t i = 0; i < sizeof(sealed); i++) {
         sealed[i] ^= 1;
-        assert_false(keys_unseal(&keys, "name", sealed, sizeof(sealed), value));
+        assert_false(keys_unseal(&keys, "name", sealed, sizeof(sealed), value, NULL));
         sealed[i] ^= 1;
     }
 }
