@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the Debian packages from this tree on a bare Debian 12: installs what building needs, builds, puts the .deb files in OUT.
-# Usage: build-packages.sh OUT [PRESET]       PRESET package (the default), or package-cuda for the worker with CUDA alone
+# Usage: build-packages.sh OUT [PRESET]       PRESET package (the default), or package-cuda, which adds the module for NVIDIA GPUs and needs nvcc
 # The images of deploy/docker are made by this same script.
 set -euo pipefail
 out=$(realpath -m "${1:?usage: build-packages.sh OUT [PRESET]}")

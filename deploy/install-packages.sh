@@ -18,10 +18,12 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "installing: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-# Debian starts a system-wide Postgres on installation; a Lumigrid cluster has its own, so forbid that.
-if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    $sudo mkdir -p /etc/postgresql-common
-    echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+# Debian starts a system-wide Postgres on installation; a Lumigrid cluster has its own, so that is left out this once.
+settings=/etc/postgresql-common/createcluster.conf
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e "$settings" ]; then
+    $sudo mkdir -p "${settings%/*}"
+    echo "create_main_cluster = false" | $sudo tee "$settings" >/dev/null
+    trap '$sudo rm -f "$settings"' EXIT
 fi
 $sudo apt-get update -qq
 $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

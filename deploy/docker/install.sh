@@ -7,6 +7,7 @@ program=$1 packages=$2
 export DEBIAN_FRONTEND=noninteractive
 wanted=(ca-certificates systemd-standalone-sysusers "$packages"/lumigrid-"$program"_*.deb)
 # The command line makes keys and administers; curl is the health check.
+[ "$program" != worker-cuda ] || wanted+=("$packages"/lumigrid-worker_*.deb)
 [ "$program" != coordinator ] || wanted+=(curl "$packages"/lumigrid-cli_*.deb)
 groupadd --gid 10001 lumigrid
 useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/lumigrid --shell /usr/sbin/nologin lumigrid

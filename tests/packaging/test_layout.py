@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LUMIGRID_BUILD", ROOT / "build"))
+CUDA = {"lib/lumigrid/liblumigrid_cuda.so", "share/doc/lumigrid-worker-cuda/CHANGELOG.md", "share/doc/lumigrid-worker-cuda/copyright"}
 LAYOUT = (pathlib.Path(__file__).parent / "layout.txt").read_text().split()
 EXPOSURE_MAX = 20  # tenths, of systemd-analyze security: 0 is safe, 100 unprotected
 
@@ -22,7 +23,9 @@ def installed(tmp_path_factory):
 
 
 def test_layout(installed):
-    assert sorted(str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file()) == sorted(LAYOUT)
+    found = {str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file()}
+    cuda = CUDA if list(BUILD.glob("**/liblumigrid_cuda.so")) else set()
+    assert sorted(found) == sorted({*LAYOUT, *cuda})
 
 
 def test_programs_run_and_find_their_data(installed, tmp_path):

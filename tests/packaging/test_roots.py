@@ -124,10 +124,10 @@ def test_the_installation_page_on_a_fresh_machine(bare):
     """docs/install.md, block by block. Packages are fetched first, since what runs under systemd here has no network."""
     there = copy(bare, "admin")
     steps = pages.blocks(ROOT / "docs/install.md", "sh root")
-    wanted = " ".join(re.findall(r"apt-get install -y (.*)", "\n".join(steps)))
+    wanted = " ".join(re.findall(r"apt-get install -y (.*)", "".join(steps)))
     # The first block makes the packages; the others find what apt-get would fetch in its cache.
     (there / "src/page").write_text("set -euxo pipefail\n" + "".join(steps[1:]))
-    root("run", there, "bash", "-euc", f"cd /src; export DEBIAN_FRONTEND=noninteractive; {steps[0]}; apt-get install -y -qq --no-install-recommends systemd systemd-sysv; "
+    root("run", there, "bash", "-euc", f"cd /src; export DEBIAN_FRONTEND=noninteractive; {steps[0].strip()}; apt-get install -y -qq --no-install-recommends systemd systemd-sysv; "
          f"apt-get install -y -qq --download-only {wanted}")
     said = root("boot", there, "bash", "-c", "cd /src; export DEBIAN_FRONTEND=noninteractive; bash page && echo finished")
     assert said.rstrip().endswith("finished"), said[-8000:]
