@@ -23,6 +23,7 @@ enum {
     GEMM_SHORT_K = 128, /* sums up to here are too short to be worth joining lanes */
     GEMM_SHORT_OUTPUTS = 48,
     GEMM_K_BLOCK_INT = 1024,   /* the same for int16 */
+    BLOCK_VALUES = 32,         /* weights of a GGUF format that share a scale, or two scales of 16 */
     ATTENTION_TILE_ROWS = 6,   /* queries in a tile */
     ATTENTION_BLOCK_PAGES = 4, /* pages between two corrections of the running maximum */
 };
@@ -42,6 +43,21 @@ struct gemm_tile {
     bool accumulate;      /* add to c instead of writing it */
     const char *prefetch; /* memory wanted next; NULL: none. Only for weights that are not packed */
     size_t prefetch_step; /* bytes a step */
+};
+
+/* Rows of activations times four rows of unpacked GGUF blocks, over at most GEMM_K_BLOCK of k. */
+struct block_tile {
+    size_t rows, blocks;   /* of 32 values */
+    const int16_t *x;      /* [rows][x_stride], from this part of k on */
+    const float *x_scales; /* [rows][x_scale_stride]: of this part of k */
+    const float *sums;     /* [rows][sum_stride]: of each 32 of x */
+    size_t x_stride, x_scale_stride, sum_stride;
+    const int16_t *weights; /* [blocks][4][32] */
+    const float *scales;    /* [blocks][4][LANES], a lane like the other */
+    const float *minimums;  /* [blocks / 8][4][LANES]: a lane is a block; NULL: none */
+    float *c;               /* room for four outputs a row */
+    size_t c_stride;
+    bool accumulate;
 };
 
 /* Queries of one key head against its keys, a page after the other. */
@@ -77,9 +93,18 @@ struct kernels {
      * is filled up with zeros. `first` is a multiple of GEMM_K_BLOCK. Indexed by enum dtype; NULL: no such.
      */
     void (*decode[DTYPE_Q6_K + 1])(const void *row, size_t first, size_t count, float *out, size_t step);
-    /* out[0..4) = one row of activations times four of weights, all of k, in gemm_f32's order but without
-     * storing decoded weights. NULL: decode and multiply. */
-    void (*dot[DTYPE_Q6_K + 1])(const void *const *rows, size_t count, const float *x, float *out);
+    void (*block_tile)(const struct block_tile *tile);
+    /* At most GEMM_K_BLOCK values, a multiple of 32, as 16-bit integers; the integers' sums, every 32.
+     * Returns the scale: NaN when a value is not finite. */
+    float (*quantize_block)(const float *x, size_t count, int16_t *out, float *sums);
+    /* Values [first, first + count) of a GGUF weight row as one of the four of block_tile's weights, scales
+     * and minimums; the minimums are left alone where the format has none. NULL: no block format. */
+    void (*unpack[DTYPE_Q6_K + 1])(
+        const void *row, size_t first, size_t count, int16_t *out, float *scales, float *minimums);
+    /* The same as block_tile for one row of activations, the four rows of weights unpacked in registers. They
+     * begin at the part of k that the tile's x, x_scales and sums are of. */
+    void (*dot[DTYPE_Q6_K + 1])(
+        const uint8_t *const rows[GEMM_TILE_OUTPUTS], size_t count, const struct block_tile *tile);
     /* Rounds a row to int16 in [-levels, levels]; fills up to a multiple of 16 with zeros, vector i at out +
      * i * step. Returns the scale. */
     float (*quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);

@@ -11,29 +11,6 @@
     void KERNEL(decode_##format)(const void *row, size_t first, size_t count, float *out, size_t step);      \
     void KERNEL(decode_##format)(const void *row, size_t first, size_t count, float *out, size_t step)
 
-#define DOT(format)                                                                                          \
-    void KERNEL(dot_##format)(const void *const *rows, size_t count, const float *x, float *out);            \
-    void KERNEL(dot_##format)(const void *const *rows, size_t count, const float *x, float *out)
-
-INLINE float half_to_float(const uint8_t *p)
-{
-    uint16_t bits;
-    memcpy(&bits, p, sizeof bits);
-#ifdef __F16C__
-    return _cvtsh_ss(bits);
-#else
-    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = (bits >> 10) & 31, mantissa = bits & 0x3FF;
-    float value;
-    if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 */
-        value = (float)mantissa * 5.9604644775390625e-8F;
-        return sign ? -value : value;
-    }
-    uint32_t word = sign | (exponent == 31 ? 0x7F800000U : (exponent + 112) << 23) | mantissa << 13;
-    memcpy(&value, &word, sizeof value);
-    return value;
-#endif
-}
-
 INLINE f8 f8_from_halves(const uint8_t *p)
 {
 #ifdef __F16C__
@@ -56,18 +33,6 @@ INLINE f8 f8_from_bf16(const uint8_t *p)
     f8 value;
     memcpy(&value, words, sizeof value);
     return value;
-}
-
-INLINE f8 f8_from_u8(const uint8_t *p)
-{
-#ifdef __AVX2__
-    return (f8)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-#else
-    float values[8];
-    for (size_t i = 0; i < 8; i++)
-        values[i] = (float)p[i];
-    return f8_load(values);
-#endif
 }
 
 INLINE f8 f8_from_i8(const uint8_t *p)
@@ -168,8 +133,7 @@ INLINE f8 q5_0_vector(const uint8_t *block, size_t i)
     return __builtin_convertvector(nibbles(block + 6, i) + (missing & -16), f8);
 }
 
-/* A format of 32-value blocks: its decoder, and the product of one row of activations with four of weights,
- * which takes the same values in the same order as decoding and multiplying do. */
+/* The decoder of a format of 32-value blocks. */
 #define FORMAT_OF_32(format, block_bytes)                                                                    \
     DECODER(format)                                                                                          \
     {                                                                                                        \
@@ -179,48 +143,11 @@ INLINE f8 q5_0_vector(const uint8_t *block, size_t i)
             for (size_t i = 0; i < 4; i++, out += step)                                                      \
                 f8_store(out, format##_vector(block, i) * scale);                                            \
         }                                                                                                    \
-    }                                                                                                        \
-    DOT(format)                                                                                              \
-    {                                                                                                        \
-        const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];                            \
-        for (size_t k = 0; k < count; k += GEMM_K_BLOCK) {                                                   \
-            size_t end = count - k < GEMM_K_BLOCK ? count : k + GEMM_K_BLOCK;                                \
-            f8 s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};                                                       \
-            for (size_t at = k; at < end; at += 32) {                                                        \
-                float d0 = half_to_float(r0), d1 = half_to_float(r1), d2 = half_to_float(r2),                \
-                      d3 = half_to_float(r3);                                                                \
-                _Pragma("GCC unroll 4") for (size_t i = 0; i < 4; i++)                                       \
-                {                                                                                            \
-                    f8 v = f8_load(x + at + 8 * i);                                                          \
-                    s0 += v * (format##_vector(r0, i) * d0);                                                 \
-                    s1 += v * (format##_vector(r1, i) * d1);                                                 \
-                    s2 += v * (format##_vector(r2, i) * d2);                                                 \
-                    s3 += v * (format##_vector(r3, i) * d3);                                                 \
-                }                                                                                            \
-                r0 += (block_bytes);                                                                         \
-                r1 += (block_bytes);                                                                         \
-                r2 += (block_bytes);                                                                         \
-                r3 += (block_bytes);                                                                         \
-            }                                                                                                \
-            f4 sum = f8_sum4(s0, s1, s2, s3);                                                                \
-            *(f4_any *)out = k > 0 ? sum + *(f4_any *)out : sum;                                             \
-        }                                                                                                    \
     }
 
 FORMAT_OF_32(q4_0, 18)
 FORMAT_OF_32(q5_0, 22)
 FORMAT_OF_32(q8_0, 34)
-
-/* Scales and minimums of the 8 sub-blocks of a Q4_K or Q5_K block: 6 bits each, in 12 bytes. */
-INLINE void sub_scales(const uint8_t *packed, uint8_t scales[8], uint8_t minimums[8])
-{
-    for (size_t i = 0; i < 4; i++) {
-        scales[i] = packed[i] & 63;
-        minimums[i] = packed[i + 4] & 63;
-        scales[i + 4] = (uint8_t)((packed[i + 8] & 15) | (packed[i] >> 6) << 4);
-        minimums[i + 4] = (uint8_t)(packed[i + 8] >> 4 | (packed[i + 4] >> 6) << 4);
-    }
-}
 
 DECODER(q4_k)
 {
@@ -228,7 +155,7 @@ DECODER(q4_k)
     for (; count >= 256; count -= 256, block += 144) {
         float scale = half_to_float(block), minimum = half_to_float(block + 2);
         uint8_t scales[8], minimums[8], q[32];
-        sub_scales(block + 4, scales, minimums);
+        k_sub_scales(block + 4, scales, minimums);
         const uint8_t *packed = block + 16;
         for (size_t sub = 0; sub < 8; sub += 2, packed += 32) {
             for (size_t i = 0; i < 32; i++)
@@ -247,7 +174,7 @@ DECODER(q5_k)
     for (; count >= 256; count -= 256, block += 176) {
         float scale = half_to_float(block), minimum = half_to_float(block + 2);
         uint8_t scales[8], minimums[8], q[32];
-        sub_scales(block + 4, scales, minimums);
+        k_sub_scales(block + 4, scales, minimums);
         const uint8_t *high = block + 16, *packed = block + 48;
         for (size_t sub = 0; sub < 8; sub += 2, packed += 32) {
             for (size_t i = 0; i < 32; i++)

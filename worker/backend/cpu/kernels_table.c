@@ -11,6 +11,8 @@ void KERNEL(gemm_short)(
 void KERNEL(gemm_i16)(const struct gemm_tile *tile);
 void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
 float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
+void KERNEL(block_tile)(const struct block_tile *tile);
+float KERNEL(quantize_block)(const float *x, size_t count, int16_t *out, float *sums);
 void KERNEL(activate)(enum activation kind, float *x, size_t count);
 void KERNEL(multiply)(float *x, const float *y, size_t count);
 void KERNEL(add)(float *out, const float *x, const float *y, size_t count);
@@ -35,10 +37,24 @@ DECODER(q5_k);
 DECODER(q6_k);
 
 #define DOT(format)                                                                                          \
-    void KERNEL(dot_##format)(const void *const *rows, size_t count, const float *x, float *out)
+    void KERNEL(dot_##format)(                                                                               \
+        const uint8_t *const rows[GEMM_TILE_OUTPUTS], size_t count, const struct block_tile *tile)
 DOT(q4_0);
 DOT(q5_0);
 DOT(q8_0);
+DOT(q4_k);
+DOT(q5_k);
+DOT(q6_k);
+
+#define UNPACKER(format)                                                                                     \
+    void KERNEL(unpack_##format)(                                                                            \
+        const void *row, size_t first, size_t count, int16_t *out, float *scales, float *minimums)
+UNPACKER(q4_0);
+UNPACKER(q5_0);
+UNPACKER(q8_0);
+UNPACKER(q4_k);
+UNPACKER(q5_k);
+UNPACKER(q6_k);
 
 const struct kernels KERNEL(kernels) = {
     .name = KERNEL_TEXT(KERNEL_SET),
@@ -59,11 +75,25 @@ const struct kernels KERNEL(kernels) = {
             [DTYPE_Q5_K] = KERNEL(decode_q5_k),
             [DTYPE_Q6_K] = KERNEL(decode_q6_k),
         },
+    .block_tile = KERNEL(block_tile),
+    .quantize_block = KERNEL(quantize_block),
+    .unpack =
+        {
+            [DTYPE_Q4_0] = KERNEL(unpack_q4_0),
+            [DTYPE_Q5_0] = KERNEL(unpack_q5_0),
+            [DTYPE_Q8_0] = KERNEL(unpack_q8_0),
+            [DTYPE_Q4_K] = KERNEL(unpack_q4_k),
+            [DTYPE_Q5_K] = KERNEL(unpack_q5_k),
+            [DTYPE_Q6_K] = KERNEL(unpack_q6_k),
+        },
     .dot =
         {
             [DTYPE_Q4_0] = KERNEL(dot_q4_0),
             [DTYPE_Q5_0] = KERNEL(dot_q5_0),
             [DTYPE_Q8_0] = KERNEL(dot_q8_0),
+            [DTYPE_Q4_K] = KERNEL(dot_q4_k),
+            [DTYPE_Q5_K] = KERNEL(dot_q5_k),
+            [DTYPE_Q6_K] = KERNEL(dot_q6_k),
         },
     .quantize_row = KERNEL(quantize_row),
     .activate = KERNEL(activate),

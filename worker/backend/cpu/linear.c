@@ -1,10 +1,13 @@
 /* Products with weights. Activations are packed into panels of three rows once; then every thread takes
  * chunks of outputs. For many rows a chunk's weights are decoded (or copied) into packed quads that stay in
  * L2 while all rows pass; for few rows each quad of weights passes through L1 once, straight from the file's
- * pages when they are float32, and reading memory is the limit. */
+ * pages when they are float32, and reading memory is the limit. Parts in GGUF blocks are linear_blocks.c's.
+ */
 #include <string.h>
 
+#include "worker/backend/cpu/convert.h"
 #include "worker/backend/cpu/cpu.h"
+#include "worker/backend/cpu/linear_blocks.h"
 
 enum {
     FEW_ROWS = 48,
@@ -16,9 +19,10 @@ struct linear_job {
     struct cpu_backend *cpu;
     const struct linear_args *args;
     size_t rows, k, out;
-    float *a;        /* float panels, when some part needs them */
-    int16_t *a_int;  /* integer panels, likewise */
-    float *a_scales; /* of the integer rows */
+    float *a;                        /* float panels, when some part needs them */
+    int16_t *a_int;                  /* integer panels, likewise */
+    float *a_scales;                 /* of the integer rows */
+    struct block_activations blocks; /* for parts in GGUF blocks */
     int levels;
     size_t chunks; /* over the outputs; of the gate when gated */
     size_t chunk_count[WEIGHT_PARTS_MAX];
@@ -62,11 +66,16 @@ static void pack_panel(void *context, size_t panel, size_t thread)
 static bool pack_activations(struct linear_job *job)
 {
     const struct weight *weight = job->args->weight;
-    bool floats = false, ints = false;
+    bool floats = false, ints = false, blocks = false;
     for (size_t p = 0; p < weight->part_count; p++) {
-        ints = ints || weight->parts[p].dtype == DTYPE_I8;
-        floats = floats || (weight->parts[p].dtype != DTYPE_I8 && !is_short(job, &weight->parts[p]));
+        enum dtype dtype = weight->parts[p].dtype;
+        ints = ints || dtype == DTYPE_I8;
+        blocks = blocks || dtype_is_blocks(dtype);
+        floats =
+            floats || (dtype != DTYPE_I8 && !dtype_is_blocks(dtype) && !is_short(job, &weight->parts[p]));
     }
+    if (blocks && !block_activations_make(job->cpu, job->args->in, &job->blocks))
+        return false;
     if (floats)
         job->a = arena_alloc(job->cpu, job->rows * round_up(job->k, LANES), sizeof(float));
     if (ints) {
@@ -77,8 +86,9 @@ static bool pack_activations(struct linear_job *job)
     job->levels = job->k <= 8192 ? 2047 : job->k <= 16384 ? 1023 : job->k <= 65536 ? 255 : 63;
     if (job->cpu->failed)
         return false;
-    cpu_run(job->cpu, (job->rows + GEMM_TILE_ROWS - 1) / GEMM_TILE_ROWS, (double)job->rows * (double)job->k,
-        pack_panel, job);
+    if (floats || ints)
+        cpu_run(job->cpu, (job->rows + GEMM_TILE_ROWS - 1) / GEMM_TILE_ROWS,
+            (double)job->rows * (double)job->k, pack_panel, job);
     return true;
 }
 
@@ -192,22 +202,6 @@ static void prefetch_rows(const uint8_t *from, size_t bytes)
         __builtin_prefetch(from + i, 0, 2);
 }
 
-/* One row of activations, weights decoded in registers. */
-static void multiply_one(const struct linear_job *job, const struct product *p)
-{
-    const struct weight_part *part = p->part;
-    size_t quad_bytes = GEMM_TILE_OUTPUTS * part->row_bytes;
-    for (size_t n = 0; n < p->count; n += GEMM_TILE_OUTPUTS) {
-        size_t count = smaller(GEMM_TILE_OUTPUTS, p->count - n);
-        const uint8_t *first = part->data + (p->first + n) * part->row_bytes;
-        const void *rows[GEMM_TILE_OUTPUTS];
-        for (size_t i = 0; i < GEMM_TILE_OUTPUTS; i++)
-            rows[i] = first + smaller(i, count - 1) * part->row_bytes;
-        prefetch_rows(first + quad_bytes, quad_bytes);
-        job->cpu->kernels->dot[part->dtype](rows, job->k, job->a, p->c + n);
-    }
-}
-
 static void multiply_few(const struct linear_job *job, const struct product *p)
 {
     const struct weight_part *part = p->part;
@@ -272,12 +266,25 @@ static void scale_products(const struct linear_job *job, const struct product *p
     }
 }
 
+static void multiply_blocks(const struct linear_job *job, const struct product *p, size_t rows)
+{
+    struct block_product product = {.part = p->part,
+        .first = p->first,
+        .count = p->count,
+        .first_row = p->first_panel * GEMM_TILE_ROWS,
+        .rows = rows,
+        .c = p->c,
+        .c_stride = C_STRIDE,
+        .scratch = p->packed};
+    block_product_run(job->cpu, &job->blocks, &product);
+}
+
 static void multiply(const struct linear_job *job, const struct product *p, size_t rows)
 {
-    if (is_short(job, p->part))
+    if (dtype_is_blocks(p->part->dtype))
+        multiply_blocks(job, p, rows);
+    else if (is_short(job, p->part))
         multiply_short(job, p, rows);
-    else if (job->rows == 1 && job->cpu->kernels->dot[p->part->dtype])
-        multiply_one(job, p);
     else if (job->rows <= FEW_ROWS)
         multiply_few(job, p);
     else

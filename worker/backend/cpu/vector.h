@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 /* Each kernel source is built once an instruction set; the set's name is put behind its public names. */
 #define KERNEL_JOIN_(name, set) name##_##set
 #define KERNEL_JOIN(name, set) KERNEL_JOIN_(name, set)
@@ -18,6 +22,12 @@ typedef float f8_any __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float f4 __attribute__((vector_size(16)));
 typedef float f4_any __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t i8x32 __attribute__((vector_size(32)));
+typedef int16_t i16x16 __attribute__((vector_size(32)));
+typedef int16_t i16x16_any __attribute__((vector_size(32), aligned(2), may_alias));
+typedef int16_t i16x8 __attribute__((vector_size(16)));
+typedef int16_t i16x8_any __attribute__((vector_size(16), aligned(2), may_alias));
+typedef int8_t s8x16_any __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint8_t u8x16_any __attribute__((vector_size(16), aligned(1), may_alias));
 
 INLINE f8 f8_load(const float *p)
 {
@@ -102,6 +112,115 @@ INLINE float f8_max_lane(f8 v)
         best = v[i] > best ? v[i] : best;
     return best;
 }
+
+INLINE i16x16 i16x16_load(const int16_t *p)
+{
+    return *(const i16x16_any *)p;
+}
+
+INLINE void i16x16_store(int16_t *p, i16x16 v)
+{
+    *(i16x16_any *)p = v;
+}
+
+/* Keeps a value in a register, where the compiler would read memory again for each use. */
+INLINE void i16x16_keep(i16x16 *v)
+{
+#ifdef __AVX2__
+    __asm__("" : "+x"(*v));
+#else
+    (void)v;
+#endif
+}
+
+INLINE i16x16 i16x16_set(int16_t x)
+{
+    return (i16x16){0} + x;
+}
+
+INLINE i16x16 i16x16_from_u8(const uint8_t *p)
+{
+#ifdef __AVX2__
+    return (i16x16)_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
+#else
+    return __builtin_convertvector(*(const u8x16_any *)p, i16x16);
+#endif
+}
+
+INLINE i16x16 i16x16_from_i8(const uint8_t *p)
+{
+#ifdef __AVX2__
+    return (i16x16)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+#else
+    return __builtin_convertvector(*(const s8x16_any *)p, i16x16);
+#endif
+}
+
+INLINE f8 f8_from_ints(i8x32 v)
+{
+    return __builtin_convertvector(v, f8);
+}
+
+/* Lane l: x[2l] y[2l] + x[2l + 1] y[2l + 1]. */
+INLINE i8x32 pair_products(i16x16 x, i16x16 y)
+{
+#ifdef __AVX2__
+    return (i8x32)_mm256_madd_epi16((__m256i)x, (__m256i)y);
+#else
+    i8x32 sum;
+    for (int i = 0; i < 8; i++)
+        sum[i] = x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1];
+    return sum;
+#endif
+}
+
+/* ---- stored forms ---- */
+
+INLINE float half_to_float(const uint8_t *p)
+{
+    uint16_t bits;
+    memcpy(&bits, p, sizeof bits);
+#ifdef __F16C__
+    return _cvtsh_ss(bits);
+#else
+    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = (bits >> 10) & 31, mantissa = bits & 0x3FF;
+    float value;
+    if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 */
+        value = (float)mantissa * 5.9604644775390625e-8F;
+        return sign ? -value : value;
+    }
+    uint32_t word = sign | (exponent == 31 ? 0x7F800000U : (exponent + 112) << 23) | mantissa << 13;
+    memcpy(&value, &word, sizeof value);
+    return value;
+#endif
+}
+
+INLINE f8 f8_from_u8(const uint8_t *p)
+{
+#ifdef __AVX2__
+    return (f8)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    float values[8];
+    for (size_t i = 0; i < 8; i++)
+        values[i] = (float)p[i];
+    return f8_load(values);
+#endif
+}
+
+/* Scales and minimums of the 8 sub-blocks of a Q4_K or Q5_K block: 6 bits each, in 12 bytes. */
+INLINE void k_sub_scales(const uint8_t *packed, uint8_t scales[8], uint8_t minimums[8])
+{
+    uint32_t low, middle, high; /* four bytes at a time */
+    memcpy(&low, packed, 4);
+    memcpy(&middle, packed + 4, 4);
+    memcpy(&high, packed + 8, 4);
+    uint32_t s[2] = {low & 0x3F3F3F3FU, (high & 0x0F0F0F0FU) | (low >> 2 & 0x30303030U)};
+    uint32_t m[2] = {middle & 0x3F3F3F3FU, (high >> 4 & 0x0F0F0F0FU) | (middle >> 2 & 0x30303030U)};
+    memcpy(scales, s, 8);
+    memcpy(minimums, m, 8);
+}
+
+/* ---- functions ---- */
 
 /* e^x within 2 units in the last place. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by a polynomial (its Taylor
  * series, its coefficients fitted: those of Cephes' expf). Below -87.3 it is 0, above 88.7 infinity; NaN
