@@ -68,7 +68,8 @@ struct weight_args {
     /* Outputs of each part to be added: [out], or NULL for none. */
     const struct tensor_view *biases[WEIGHT_PARTS_MAX];
     /* DTYPE_F32: values as the file has them. Stored f16 and bf16 stay 16 bits wide, and so do GGUF blocks:
-     * they are decoded where they are used, and all arithmetic is float32.
+     * they are decoded where they are used. Arithmetic is float32; with GGUF blocks, activations may be
+     * rounded to 16 bits first.
      * DTYPE_F16, DTYPE_BF16: float32 values are rounded to 16 bits first.
      * DTYPE_I8: each output's values are rounded to 8 bits with one scale, and a row of activations is
      * rounded to integers with one scale when used. GGUF blocks are never requantised. */
