@@ -154,6 +154,43 @@ class Others(unittest.TestCase):
         for key in ("seconds", "encode_seconds", "prompt_tokens_per_s", "new_tokens_per_s", "resident_bytes", "peak_resident_bytes", "load_seconds"):
             self.assertGreater(values[key], 0, key)
 
+    def plan(self, *args):
+        status, out, err = run("bench", "--plan", *args)
+        self.assertEqual((status, out.count("\n")), (0, 1), err)
+        return json.loads(out)
+
+    def test_bench_plan_counts_what_a_model_asks_for(self):
+        # BART's decoder, by hand: four matrices of self-attention, two of cross-attention, two of the inner layer, the head.
+        width, inner, layers, vocabulary, rows = 64, 128, 2, 1000, 3 * 2
+        parameters = layers * (6 * width * width + 2 * width * inner) + width * vocabulary
+        args = ["--shape", "bart-tiny", "--input-tokens", 20, "--new-tokens", 6, "--batch", 3, "--beams", 2]
+        step = self.plan(*args)["decode_step"]
+        self.assertEqual(step["product_flops"], 2 * rows * parameters)
+        self.assertEqual(step["products"], layers * 6 + 1)  # q, k, v are one product, cross k and v are in prefill
+        rest = step["weight_bytes"] - 4 * parameters  # embeddings of the rows, biases, norms
+        self.assertTrue(0 < rest < 16 * 1024, rest)
+        half = self.plan(*args, "--dtype", "f16")["decode_step"]
+        self.assertTrue(0.45 < half["weight_bytes"] / step["weight_bytes"] < 0.55)
+        self.assertEqual(half["product_flops"], step["product_flops"])
+
+    def test_bench_plan_follows_batch_and_length(self):
+        width, inner, layers, vocabulary, kv_width = 64, 128, 2, 1000, 32
+        parameters = layers * (2 * width * width + 2 * width * kv_width + 3 * width * inner) + width * vocabulary
+        args = ["--shape", "llama-tiny", "--new-tokens", 2, "--beams", 1]
+        one = self.plan(*args, "--input-tokens", 50, "--batch", 1)["decode_step"]
+        many = self.plan(*args, "--input-tokens", 50, "--batch", 7)["decode_step"]
+        longer = self.plan(*args, "--input-tokens", 101, "--batch", 1)["decode_step"]
+        self.assertEqual(one["product_flops"], 2 * parameters)
+        self.assertEqual(many["product_flops"], 7 * one["product_flops"])
+        self.assertEqual(many["launches"], one["launches"])
+        # A query of 4 heads of 16 sees 51 keys, then 102: two products of 2 flops a value.
+        self.assertEqual(one["attention_flops"], layers * 51 * 4 * (16 + 16) * 2)
+        self.assertEqual(longer["attention_flops"], 2 * one["attention_flops"])
+
+    def test_bench_plan_of_a_model_of_many_gigabytes_needs_none(self):
+        values = self.plan("--shape", "llama-3-8b", "--new-tokens", 2, "--batch", 1, "--beams", 1, "--dtype", "bf16")
+        self.assertTrue(16e9 < values["resident_weight_bytes"] < 18.5e9)
+
     def test_bench_leaves_no_files(self):
         with tempfile.TemporaryDirectory() as d:
             done = subprocess.run([WORKER, "bench", "--shape", "bart-tiny", "--input-tokens", "8", "--new-tokens", "2"], capture_output=True, env={"TMPDIR": d}, timeout=300)

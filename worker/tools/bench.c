@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "worker/backend/backend.h"
+#include "worker/tools/counting.h"
 #include "worker/tools/shape.h"
 #include "worker/tools/tool.h"
 
@@ -10,7 +11,10 @@ static const struct config_option options[] = {
     TOOL_MODEL_OPTIONS,
     TOOL_ENGINE_OPTIONS,
     {"shape", "NAME", NULL,
-        "random weights of a known shape instead of a model: bart-large, bart-base, bart-tiny", false, false},
+        "random weights of a known shape instead of a model: bart-large, bart-base, bart-tiny, llama-3-8b, "
+        "llama-tiny",
+        false, false},
+    {"plan", NULL, NULL, "compute nothing: count what each phase asks of a device", false, false},
     {"input-tokens", "N", "512", "tokens of each input", false, false},
     {"new-tokens", "N", "64", "tokens to generate for each", false, false},
     {"batch", "N", "4", "samples at once", false, false},
@@ -147,12 +151,69 @@ static bool measure(struct subject *s, const struct work *w, const struct config
     return fine;
 }
 
+/* ---- --plan: the same rounds on a backend that counts ---- */
+
+/* What `end` has more than `start`, in `steps` equal parts. */
+static json_t *phase(const struct counts *start, const struct counts *end, size_t steps)
+{
+    const uint64_t before[] = {start->operations, start->products, start->product_flops,
+        start->attention_flops, start->weight_bytes, start->cache_bytes, start->activation_bytes,
+        start->host_bytes};
+    const uint64_t after[] = {end->operations, end->products, end->product_flops, end->attention_flops,
+        end->weight_bytes, end->cache_bytes, end->activation_bytes, end->host_bytes};
+    static const char *const names[] = {"launches", "products", "product_flops", "attention_flops",
+        "weight_bytes", "cache_bytes", "activation_bytes", "host_bytes"};
+    json_t *object = json_object();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        json_object_set_new(object, names[i], json_real((double)(after[i] - before[i]) / (double)steps));
+    return object;
+}
+
+/* Prefill is what happens up to the first token of all; a decode step is the mean of those after it. */
+static bool print_plan(
+    struct subject *s, const struct work *w, const struct config *config, struct error *err)
+{
+    enum { FIRST_TOKEN = 1 };
+    struct generation_settings settings;
+    struct counts start = counting_now(s->backend), first, all;
+    struct backend_memory memory;
+    double seconds;
+    if (!engine_settings_from_model(s->model, NULL, &settings, err))
+        return false;
+    settings.forced_eos_token_id = settings.forced_bos_token_id = -1;
+    settings.do_sample = false;
+    bool fine = run_round(s->engine, w, &settings, FIRST_TOKEN, &seconds, err);
+    first = counting_now(s->backend);
+    fine = fine && run_round(s->engine, w, &settings, w->new_tokens, &seconds, err);
+    all = counting_now(s->backend);
+    engine_settings_free(&settings);
+    if (!fine)
+        return false;
+    /* The second round did the first one's work again: that is no part of its steps. */
+    struct counts again = {.operations = 2 * first.operations - start.operations,
+        .products = 2 * first.products - start.products,
+        .product_flops = 2 * first.product_flops - start.product_flops,
+        .attention_flops = 2 * first.attention_flops - start.attention_flops,
+        .weight_bytes = 2 * first.weight_bytes - start.weight_bytes,
+        .cache_bytes = 2 * first.cache_bytes - start.cache_bytes,
+        .activation_bytes = 2 * first.activation_bytes - start.activation_bytes,
+        .host_bytes = 2 * first.host_bytes - start.host_bytes};
+    s->backend->ops->memory(s->backend, &memory);
+    json_t *line = json_pack("{so so sI sI sI sI sI ss}", "prefill", phase(&start, &first, 1), "decode_step",
+        phase(&again, &all, w->new_tokens - 1), "resident_weight_bytes", (json_int_t)memory.weight_bytes,
+        "input_tokens", (json_int_t)w->input_tokens, "new_tokens", (json_int_t)w->new_tokens, "batch",
+        (json_int_t)w->batch, "beams", (json_int_t)w->beams, "dtype", config_text(config, "dtype"));
+    fine = output_line(stdout, line, err);
+    json_decref(line);
+    return fine;
+}
+
 /* `start_s` becomes the time when loading begins: making the weights is not loading. */
 static bool open_shape(
-    struct subject *s, const char *shape, double *start_s, bool *usage_error, struct error *err)
+    struct subject *s, const char *shape, bool empty, double *start_s, bool *usage_error, struct error *err)
 {
     char dir[512], reference[600];
-    if (!shape_write(shape, dir, sizeof dir, err)) {
+    if (!shape_write(shape, empty, dir, sizeof dir, err)) {
         *usage_error = err->code == ERROR_INVALID;
         return false;
     }
@@ -171,17 +232,23 @@ static bool run(const struct config *config, bool *usage_error, struct error *er
     const char *shape = config_text(config, "shape");
     if (!read_work(config, &work, usage_error, err))
         return false;
+    bool plan = config_switch(config, "plan");
     double start = now_s();
-    bool fine = shape ? open_shape(&subject, shape, &start, usage_error, err)
+    bool fine = shape ? open_shape(&subject, shape, plan, &start, usage_error, err)
                       : subject_open_model(&subject, config, usage_error, err);
-    fine = fine && subject_open_engine(&subject, config, work.batch, usage_error, err) &&
-           measure(&subject, &work, config, now_s() - start, err);
+    fine = fine && (!plan || counting_open(&subject.backend, err)) &&
+           subject_open_engine(&subject, config, work.batch, usage_error, err) &&
+           (plan ? print_plan(&subject, &work, config, err)
+                 : measure(&subject, &work, config, now_s() - start, err));
     subject_close(&subject);
     return fine;
 }
 
 const struct tool tool_bench = {"bench",
-    "--model REF | --shape NAME [--input-tokens N] [--new-tokens N] [--batch N] [--beams N]\n\nTimes one "
-    "batch of "
-    "random inputs and prints one JSON line. encode_seconds is the time to the first token of all.",
+    "--model REF | --shape NAME [--plan] [--input-tokens N] [--new-tokens N] [--batch N] [--beams N]\n\n"
+    "Times one batch of random inputs and prints one JSON line. encode_seconds is the time to the first "
+    "token of\n"
+    "all. With --plan nothing is computed and no weight is read: the line says how many launches, flops and "
+    "bytes\n"
+    "each phase asks of a device.",
     options, run};

@@ -53,7 +53,8 @@ bool subject_open_engine(struct subject *subject, const struct config *config, s
         return error_set(err, ERROR_INVALID, "--dtype takes auto, f32, f16, bf16 or int8, not \"%.40s\"",
             config_text(config, "dtype"));
     }
-    return backend_open(config_text(config, "device"), &backend, &subject->backend, err) &&
+    return (subject->backend ||
+               backend_open(config_text(config, "device"), &backend, &subject->backend, err)) &&
            engine_open(subject->backend, subject->model, &options, &subject->engine, err);
 }
 

@@ -53,6 +53,7 @@ struct subject {
 };
 bool subject_open_model(
     struct subject *subject, const struct config *config, bool *usage_error, struct error *err);
+/* On the device that --device names, unless the subject has a backend already. */
 bool subject_open_engine(struct subject *subject, const struct config *config, size_t batch_max,
     bool *usage_error, struct error *err);
 void subject_close(struct subject *subject);
