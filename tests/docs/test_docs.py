@@ -101,3 +101,15 @@ def test_marked_commands_run(name, cluster, tmp_path):
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     assert done.returncode == 0, f"{name}:\n{done.stdout[-4000:]}"
+
+
+def test_quoted_messages_are_what_the_programs_say():
+    """The left column of docs/troubleshooting.md: what a reader pastes from a log must be there to be found."""
+    sources = "\n".join(p.read_text() for room in ("common", "coordinator", "worker") for p in (ROOT / room).rglob("*.c"))
+    sources = re.sub(r'"\s*\n\s*"', "", sources)
+    for line in (ROOT / "docs/troubleshooting.md").read_text().splitlines():
+        if not line.startswith("| "):
+            continue
+        for quoted in re.findall(r"`([^`]+ [^`]+)`", line.split(" | ")[0]):
+            for part in quoted.split("…"):
+                assert part.strip() in sources, f"nothing says: {part.strip()}"
