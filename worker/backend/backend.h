@@ -71,8 +71,8 @@ struct weight_args {
      * they are decoded where they are used. Arithmetic is float32; with GGUF blocks, activations may be
      * rounded to 16 bits first.
      * DTYPE_F16, DTYPE_BF16: float32 values are rounded to 16 bits first.
-     * DTYPE_I8: each output's values are rounded to 8 bits with one scale, and a row of activations is
-     * rounded to integers with one scale when used. GGUF blocks are never requantised. */
+     * DTYPE_I8: each output's values are rounded to 8 bits or fewer with one scale, and rows of activations
+     * to 8 bits or more, with a scale a row or a part of it, when used. GGUF blocks are never requantised. */
     enum dtype compute;
     bool transposed; /* parts are [in, out] (GPT-2's Conv1D); not for GGUF blocks */
     bool lookup;     /* only for embed: nothing is converted, whatever `compute` says */

@@ -15,7 +15,8 @@ struct weight_part {
     size_t rows, row_bytes;
     enum dtype dtype;
     const uint8_t *data;
-    const float *scales; /* DTYPE_I8: one a row */
+    float *scales;        /* DTYPE_I8: one a row; its values are stored as linear_int8.h says */
+    int32_t *corrections; /* DTYPE_I8, likewise */
 };
 
 struct weight {

@@ -16,13 +16,12 @@
 
 enum {
     LANES = 8,
-    INT_LANES = 16,
+    INT8_STEP = 32,     /* int8 weights and activations in a vector */
     GEMM_TILE_ROWS = 3, /* activations' rows in a tile: 3 x 4 accumulators fill 16 registers */
     GEMM_TILE_OUTPUTS = 4,
     GEMM_K_BLOCK = 512, /* a multiple of every block format's length; 12 rows of it and 4 weights fit L1 */
     GEMM_SHORT_K = 128, /* sums up to here are too short to be worth joining lanes */
     GEMM_SHORT_OUTPUTS = 48,
-    GEMM_K_BLOCK_INT = 1024,   /* the same for int16 */
     BLOCK_VALUES = 32,         /* weights of a GGUF format that share a scale, or two scales of 16 */
     ATTENTION_TILE_ROWS = 6,   /* queries in a tile */
     ATTENTION_BLOCK_PAGES = 4, /* pages between two corrections of the running maximum */
@@ -30,8 +29,7 @@ enum {
 
 /* Four outputs of some panels of activations: c[m][n] = sum over k of a[m][k] b[n][k]. */
 struct gemm_tile {
-    const void
-        *a; /* panels of GEMM_TILE_ROWS rows; for each step a vector a row (of 8 floats, or 16 int16) */
+    const void *a;            /* panels of GEMM_TILE_ROWS rows; for each step a vector a row */
     size_t a_stride;          /* elements from a panel to the next */
     size_t panels, last_rows; /* the last panel's rows may be fewer */
     size_t last_back;         /* elements it then begins earlier, as its steps before these were shorter */
@@ -60,6 +58,19 @@ struct block_tile {
     bool accumulate;
 };
 
+/* Rows of activations in bytes times four rows of int8 weights, over at most GEMM_K_BLOCK of k; added to c.
+ */
+struct int8_tile {
+    size_t rows, steps; /* of INT8_STEP values */
+    const uint8_t *x;   /* [rows][x_stride], from this part of k on */
+    size_t x_stride;
+    const float *x_scales;      /* [rows]: of this part of k */
+    const int8_t *weights;      /* [steps][4][INT8_STEP] */
+    const int32_t *corrections; /* [4]: 128 times the sum of each output's weights */
+    float *c;                   /* room for four outputs a row */
+    size_t c_stride;
+};
+
 /* Queries of one key head against its keys, a page after the other. */
 struct attend_tile {
     size_t rows; /* 1..ATTENTION_TILE_ROWS */
@@ -86,9 +97,10 @@ struct kernels {
      * columns that b holds row by row. */
     void (*gemm_short)(
         const float *a, size_t a_stride, size_t rows, const float *b, size_t k, float *c, size_t c_stride);
-    void (*gemm_i16)(const struct gemm_tile *tile); /* c is int32: exact as long as it does not overflow */
-    /* int8 values as int16, for gemm_i16: vector i of 16 goes to out + i * step; filled up with zeros. */
-    void (*widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
+    void (*int8_tile)(const struct int8_tile *tile);
+    /* At most GEMM_K_BLOCK values as 1..255, 128 for 0, filled up to a multiple of INT8_STEP with 128.
+     * Returns the scale: NaN when a value is not finite. */
+    float (*quantize_u8)(const float *x, size_t count, uint8_t *out);
     /* Values [first, first + count) of a weight row as floats: vector i goes to out + i * step; the last one
      * is filled up with zeros. `first` is a multiple of GEMM_K_BLOCK. Indexed by enum dtype; NULL: no such.
      */
@@ -105,9 +117,6 @@ struct kernels {
      * begin at the part of k that the tile's x, x_scales and sums are of. */
     void (*dot[DTYPE_Q6_K + 1])(
         const uint8_t *const rows[GEMM_TILE_OUTPUTS], size_t count, const struct block_tile *tile);
-    /* Rounds a row to int16 in [-levels, levels]; fills up to a multiple of 16 with zeros, vector i at out +
-     * i * step. Returns the scale. */
-    float (*quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
     void (*activate)(enum activation kind, float *x, size_t count);
     void (*multiply)(float *x, const float *y, size_t count);
     void (*add)(float *out, const float *x, const float *y, size_t count);

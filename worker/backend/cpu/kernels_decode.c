@@ -80,7 +80,7 @@ DECODER(bf16)
     }
 }
 
-/* The row's scale is applied by the caller. */
+/* The output's scale is applied by the caller. */
 DECODER(i8)
 {
     const uint8_t *p = (const uint8_t *)row + first;

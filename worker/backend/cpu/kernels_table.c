@@ -8,9 +8,8 @@
 void KERNEL(gemm_f32)(const struct gemm_tile *tile);
 void KERNEL(gemm_short)(
     const float *a, size_t a_stride, size_t rows, const float *b, size_t k, float *c, size_t c_stride);
-void KERNEL(gemm_i16)(const struct gemm_tile *tile);
-void KERNEL(widen)(const int8_t *row, size_t count, int16_t *out, size_t step);
-float KERNEL(quantize_row)(const float *x, size_t count, int levels, int16_t *out, size_t step);
+void KERNEL(int8_tile)(const struct int8_tile *tile);
+float KERNEL(quantize_u8)(const float *x, size_t count, uint8_t *out);
 void KERNEL(block_tile)(const struct block_tile *tile);
 float KERNEL(quantize_block)(const float *x, size_t count, int16_t *out, float *sums);
 void KERNEL(activate)(enum activation kind, float *x, size_t count);
@@ -60,8 +59,8 @@ const struct kernels KERNEL(kernels) = {
     .name = KERNEL_TEXT(KERNEL_SET),
     .gemm_f32 = KERNEL(gemm_f32),
     .gemm_short = KERNEL(gemm_short),
-    .gemm_i16 = KERNEL(gemm_i16),
-    .widen = KERNEL(widen),
+    .int8_tile = KERNEL(int8_tile),
+    .quantize_u8 = KERNEL(quantize_u8),
     .decode =
         {
             [DTYPE_F32] = KERNEL(decode_f32),
@@ -95,7 +94,6 @@ const struct kernels KERNEL(kernels) = {
             [DTYPE_Q5_K] = KERNEL(dot_q5_k),
             [DTYPE_Q6_K] = KERNEL(dot_q6_k),
         },
-    .quantize_row = KERNEL(quantize_row),
     .activate = KERNEL(activate),
     .multiply = KERNEL(multiply),
     .add = KERNEL(add),

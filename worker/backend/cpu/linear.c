@@ -1,13 +1,14 @@
 /* Products with weights. Activations are packed into panels of three rows once; then every thread takes
  * chunks of outputs. For many rows a chunk's weights are decoded (or copied) into packed quads that stay in
  * L2 while all rows pass; for few rows each quad of weights passes through L1 once, straight from the file's
- * pages when they are float32, and reading memory is the limit. Parts in GGUF blocks are linear_blocks.c's.
- */
+ * pages when they are float32, and reading memory is the limit. Parts in GGUF blocks are linear_blocks.c's,
+ * parts of int8 linear_int8.c's. */
 #include <string.h>
 
 #include "worker/backend/cpu/convert.h"
 #include "worker/backend/cpu/cpu.h"
 #include "worker/backend/cpu/linear_blocks.h"
+#include "worker/backend/cpu/linear_int8.h"
 
 enum {
     FEW_ROWS = 48,
@@ -20,11 +21,9 @@ struct linear_job {
     const struct linear_args *args;
     size_t rows, k, out;
     float *a;                        /* float panels, when some part needs them */
-    int16_t *a_int;                  /* integer panels, likewise */
-    float *a_scales;                 /* of the integer rows */
     struct block_activations blocks; /* for parts in GGUF blocks */
-    int levels;
-    size_t chunks; /* over the outputs; of the gate when gated */
+    struct int8_activations ints;    /* for parts of int8 */
+    size_t chunks;                   /* over the outputs; of the gate when gated */
     size_t chunk_count[WEIGHT_PARTS_MAX];
 };
 
@@ -54,12 +53,8 @@ static void pack_panel(void *context, size_t panel, size_t thread)
     size_t rows = panel_rows(job, panel), first = panel * GEMM_TILE_ROWS;
     for (size_t m = 0; m < rows; m++) {
         const float *x = tensor_row(job->args->in, first + m);
-        if (job->a)
-            kernels->decode[DTYPE_F32](
-                x, 0, job->k, job->a + first * round_up(job->k, LANES) + m * LANES, rows * LANES);
-        if (job->a_int)
-            job->a_scales[first + m] = kernels->quantize_row(x, job->k, job->levels,
-                job->a_int + first * round_up(job->k, INT_LANES) + m * INT_LANES, rows * INT_LANES);
+        kernels->decode[DTYPE_F32](
+            x, 0, job->k, job->a + first * round_up(job->k, LANES) + m * LANES, rows * LANES);
     }
 }
 
@@ -74,21 +69,16 @@ static bool pack_activations(struct linear_job *job)
         floats =
             floats || (dtype != DTYPE_I8 && !dtype_is_blocks(dtype) && !is_short(job, &weight->parts[p]));
     }
-    if (blocks && !block_activations_make(job->cpu, job->args->in, &job->blocks))
+    if ((blocks && !block_activations_make(job->cpu, job->args->in, &job->blocks)) ||
+        (ints && !int8_activations_make(job->cpu, job->args->in, &job->ints)))
         return false;
-    if (floats)
-        job->a = arena_alloc(job->cpu, job->rows * round_up(job->k, LANES), sizeof(float));
-    if (ints) {
-        job->a_int = arena_alloc(job->cpu, job->rows * round_up(job->k, INT_LANES), sizeof(int16_t));
-        job->a_scales = arena_alloc(job->cpu, job->rows, sizeof(float));
-    }
-    /* 127 * levels * k must fit 32 bits */
-    job->levels = job->k <= 8192 ? 2047 : job->k <= 16384 ? 1023 : job->k <= 65536 ? 255 : 63;
+    if (!floats)
+        return true;
+    job->a = arena_alloc(job->cpu, job->rows * round_up(job->k, LANES), sizeof(float));
     if (job->cpu->failed)
         return false;
-    if (floats || ints)
-        cpu_run(job->cpu, (job->rows + GEMM_TILE_ROWS - 1) / GEMM_TILE_ROWS,
-            (double)job->rows * (double)job->k, pack_panel, job);
+    cpu_run(job->cpu, (job->rows + GEMM_TILE_ROWS - 1) / GEMM_TILE_ROWS, (double)job->rows * (double)job->k,
+        pack_panel, job);
     return true;
 }
 
@@ -97,17 +87,12 @@ static bool pack_activations(struct linear_job *job)
 /* Decodes rows [first, first + count) of a part, values [k, k + length), into a packed quad. Rows that are
  * not there repeat the last. */
 static void pack_quad(const struct linear_job *job, const struct weight_part *part, size_t first,
-    size_t count, size_t k, size_t length, void *quad)
+    size_t count, size_t k, size_t length, float *quad)
 {
     const struct kernels *kernels = job->cpu->kernels;
     for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++) {
         const uint8_t *row = part->data + (first + smaller(n, count - 1)) * part->row_bytes;
-        if (part->dtype == DTYPE_I8)
-            kernels->widen((const int8_t *)row + k, length, (int16_t *)quad + n * INT_LANES,
-                (size_t)GEMM_TILE_OUTPUTS * INT_LANES);
-        else
-            kernels->decode[part->dtype](
-                row, k, length, (float *)quad + n * LANES, (size_t)GEMM_TILE_OUTPUTS * LANES);
+        kernels->decode[part->dtype](row, k, length, quad + n * LANES, (size_t)GEMM_TILE_OUTPUTS * LANES);
     }
 }
 
@@ -120,20 +105,12 @@ struct product {
 };
 
 struct k_block {
-    size_t first, length, lanes;
-    bool ints;
+    size_t first, length;
 };
 
-static struct k_block k_block_at(const struct linear_job *job, const struct weight_part *part, size_t first)
+static struct k_block k_block_at(const struct linear_job *job, size_t first)
 {
-    bool ints = part->dtype == DTYPE_I8;
-    size_t most = ints ? GEMM_K_BLOCK_INT : GEMM_K_BLOCK;
-    return (struct k_block){
-        .first = first,
-        .length = smaller(most, job->k - first),
-        .lanes = ints ? INT_LANES : LANES,
-        .ints = ints,
-    };
+    return (struct k_block){.first = first, .length = smaller(GEMM_K_BLOCK, job->k - first)};
 }
 
 /* The tile of `panels` panels; its weights are the caller's to set. */
@@ -141,37 +118,28 @@ static struct gemm_tile tile_of(const struct linear_job *job, const struct produ
     const struct k_block *block, size_t panel, size_t panels)
 {
     size_t first = (p->first_panel + panel) * GEMM_TILE_ROWS;
-    size_t k = block->ints ? round_up(job->k, INT_LANES) : round_up(job->k, LANES);
+    size_t k = round_up(job->k, LANES);
     /* a last panel of fewer rows begins a block of k earlier than a whole one would */
     size_t last_rows = panel_rows(job, p->first_panel + panel + panels - 1);
     size_t start = first * k + block->first * (panels == 1 ? last_rows : GEMM_TILE_ROWS);
     return (struct gemm_tile){
-        .a = block->ints ? (const void *)(job->a_int + start) : (const void *)(job->a + start),
+        .a = job->a + start,
         .a_stride = GEMM_TILE_ROWS * k,
         .panels = panels,
         .last_rows = last_rows,
         .last_back = panels == 1 ? 0 : block->first * (GEMM_TILE_ROWS - last_rows),
-        .b_step = GEMM_TILE_OUTPUTS * block->lanes,
-        .steps = (block->length + block->lanes - 1) / block->lanes,
+        .b_step = (size_t)GEMM_TILE_OUTPUTS * LANES,
+        .steps = (block->length + LANES - 1) / LANES,
         .c = p->c + panel * GEMM_TILE_ROWS * C_STRIDE,
         .c_stride = C_STRIDE,
         .accumulate = block->first > 0,
     };
 }
 
-static void run_tile(const struct linear_job *job, const struct k_block *block, const struct gemm_tile *tile)
-{
-    if (block->ints)
-        job->cpu->kernels->gemm_i16(tile);
-    else
-        job->cpu->kernels->gemm_f32(tile);
-}
-
-static void point_at_quad(struct gemm_tile *tile, const void *quad, bool ints)
+static void point_at_quad(struct gemm_tile *tile, const float *quad)
 {
     for (size_t n = 0; n < GEMM_TILE_OUTPUTS; n++)
-        tile->b[n] = ints ? (const void *)((const int16_t *)quad + n * INT_LANES)
-                          : (const void *)((const float *)quad + n * LANES);
+        tile->b[n] = quad + n * LANES;
 }
 
 static void multiply_many(const struct linear_job *job, const struct product *p)
@@ -179,8 +147,8 @@ static void multiply_many(const struct linear_job *job, const struct product *p)
     size_t quads = (p->count + GEMM_TILE_OUTPUTS - 1) / GEMM_TILE_OUTPUTS;
     struct k_block block;
     for (size_t k = 0; k < job->k; k += block.length) {
-        block = k_block_at(job, p->part, k);
-        size_t quad_floats = GEMM_TILE_OUTPUTS * round_up(block.length, block.lanes) / (block.ints ? 2 : 1);
+        block = k_block_at(job, k);
+        size_t quad_floats = GEMM_TILE_OUTPUTS * round_up(block.length, LANES);
         for (size_t q = 0; q < quads; q++)
             pack_quad(job, p->part, p->first + q * GEMM_TILE_OUTPUTS,
                 smaller(GEMM_TILE_OUTPUTS, p->count - q * GEMM_TILE_OUTPUTS), k, block.length,
@@ -189,8 +157,8 @@ static void multiply_many(const struct linear_job *job, const struct product *p)
             size_t end = smaller(group + GROUP_PANELS, p->panels);
             struct gemm_tile tile = tile_of(job, p, &block, group, end - group);
             for (size_t q = 0; q < quads; q++, tile.c += GEMM_TILE_OUTPUTS) {
-                point_at_quad(&tile, p->packed + q * quad_floats, block.ints);
-                run_tile(job, &block, &tile);
+                point_at_quad(&tile, p->packed + q * quad_floats);
+                job->cpu->kernels->gemm_f32(&tile);
             }
         }
     }
@@ -217,12 +185,12 @@ static void multiply_few(const struct linear_job *job, const struct product *p)
             prefetch_rows((const uint8_t *)next, quad_bytes);
         struct k_block block;
         for (size_t k = 0; k < job->k; k += block.length) {
-            block = k_block_at(job, part, k);
+            block = k_block_at(job, k);
             if (!direct)
                 pack_quad(job, part, p->first + n, count, k, block.length, p->packed);
             struct gemm_tile tile = tile_of(job, p, &block, 0, p->panels);
             tile.c += n;
-            point_at_quad(&tile, p->packed, block.ints);
+            point_at_quad(&tile, p->packed);
             if (direct) {
                 for (size_t i = 0; i < GEMM_TILE_OUTPUTS; i++)
                     tile.b[i] = rows + smaller(i, count - 1) * part->row_bytes + k * sizeof(float);
@@ -231,7 +199,7 @@ static void multiply_few(const struct linear_job *job, const struct product *p)
                 tile.prefetch_step = prefetch_step;
                 next += tile.steps * p->panels * prefetch_step;
             }
-            run_tile(job, &block, &tile);
+            job->cpu->kernels->gemm_f32(&tile);
         }
     }
 }
@@ -251,19 +219,17 @@ static void multiply_short(const struct linear_job *job, const struct product *p
         rows, p->packed, job->k, p->c, C_STRIDE);
 }
 
-/* Integer products become floats in place. */
-static void scale_products(const struct linear_job *job, const struct product *p, size_t rows)
+static void multiply_ints(const struct linear_job *job, const struct product *p, size_t rows)
 {
-    const float *a_scales = job->a_scales + p->first_panel * GEMM_TILE_ROWS;
-    const float *scales = p->part->scales + p->first;
-    for (size_t m = 0; m < rows; m++) {
-        float *c = p->c + m * C_STRIDE;
-        for (size_t n = 0; n < p->count; n++) {
-            int32_t value;
-            memcpy(&value, c + n, sizeof value);
-            c[n] = (float)value * (a_scales[m] * scales[n]);
-        }
-    }
+    struct int8_product product = {.part = p->part,
+        .first = p->first,
+        .count = p->count,
+        .first_row = p->first_panel * GEMM_TILE_ROWS,
+        .rows = rows,
+        .c = p->c,
+        .c_stride = C_STRIDE,
+        .scratch = p->packed};
+    int8_product_run(job->cpu, &job->ints, &product);
 }
 
 static void multiply_blocks(const struct linear_job *job, const struct product *p, size_t rows)
@@ -283,14 +249,14 @@ static void multiply(const struct linear_job *job, const struct product *p, size
 {
     if (dtype_is_blocks(p->part->dtype))
         multiply_blocks(job, p, rows);
+    else if (p->part->dtype == DTYPE_I8)
+        multiply_ints(job, p, rows);
     else if (is_short(job, p->part))
         multiply_short(job, p, rows);
     else if (job->rows <= FEW_ROWS)
         multiply_few(job, p);
     else
         multiply_many(job, p);
-    if (p->part->dtype == DTYPE_I8)
-        scale_products(job, p, rows);
 }
 
 /* ---- a thread's piece ---- */

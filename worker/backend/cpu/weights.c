@@ -5,6 +5,7 @@
 
 #include "worker/backend/cpu/convert.h"
 #include "worker/backend/cpu/cpu.h"
+#include "worker/backend/cpu/linear_int8.h"
 
 enum { ROWS_AT_ONCE = 8, HUGE_PAGE = 2 << 20 };
 
@@ -75,10 +76,8 @@ struct conversion {
     bool transposed;
     size_t out, in, view_row_bytes;
     enum dtype target;
-    size_t target_row_bytes;
-    uint8_t *to;
-    float *scales;
-    float *rows; /* a thread's: [ROWS_AT_ONCE][in, rounded up to 8] */
+    struct weight_part part; /* what is written */
+    float *rows;             /* a thread's: [ROWS_AT_ONCE][in, rounded up to 8] */
 };
 
 /* Rows first..first+count of the matrix [out, in] as floats. */
@@ -101,27 +100,9 @@ static void read_rows(const struct conversion *c, size_t first, size_t count, fl
     }
 }
 
-/* Per-channel: the largest value becomes 127. */
-static void write_int8(const struct conversion *c, size_t row, const float *values)
-{
-    int8_t *to = (int8_t *)c->to + row * c->target_row_bytes;
-    float largest = 0.0F;
-    for (size_t k = 0; k < c->in; k++) {
-        float size = values[k] < 0.0F ? -values[k] : values[k];
-        largest = size > largest ? size : largest;
-    }
-    float inverse = largest > 0.0F ? 127.0F / largest : 0.0F;
-    for (size_t k = 0; k < c->in; k++) {
-        float v = values[k] * inverse;
-        to[k] = (int8_t)(int)(v >= 0.0F ? v + 0.5F : v <= 0.0F ? v - 0.5F : 0.0F);
-    }
-    memset(to + c->in, 0, c->target_row_bytes - c->in);
-    c->scales[row] = largest / 127.0F;
-}
-
 static void write_row(const struct conversion *c, size_t row, const float *values)
 {
-    uint8_t *to = c->to + row * c->target_row_bytes;
+    uint8_t *to = (uint8_t *)c->part.data + row * c->part.row_bytes;
     uint16_t *halves = (uint16_t *)(void *)to;
     switch (c->target) {
     case DTYPE_F32: memcpy(to, values, c->in * sizeof(float)); break;
@@ -133,7 +114,7 @@ static void write_row(const struct conversion *c, size_t row, const float *value
         for (size_t k = 0; k < c->in; k++)
             halves[k] = float_to_bf16(values[k]);
         break;
-    default: write_int8(c, row, values); break;
+    default: int8_write_row(&c->part, row, c->in, values); break;
     }
 }
 
@@ -164,25 +145,26 @@ static enum dtype target_dtype(const struct weight_args *args, enum dtype stored
 static bool convert_part(
     struct cpu_backend *cpu, struct weight *weight, size_t p, struct conversion *c, struct error *err)
 {
+    size_t bytes = 0;
     if (c->target == DTYPE_I8)
-        c->target_row_bytes = round_up(c->in, INT_LANES);
-    else if (!stored_row_bytes(c->target, c->in, &c->target_row_bytes))
+        bytes = int8_bytes(c->out, c->in);
+    else if (!stored_row_bytes(c->target, c->in, &c->part.row_bytes))
         return error_set(err, ERROR_INTERNAL, "no stored form of a converted weight");
-    size_t scale_bytes = c->target == DTYPE_I8 ? c->out * sizeof(float) : 0;
-    size_t bytes = c->out * c->target_row_bytes;
+    bytes += c->out * c->part.row_bytes;
     size_t values = (size_t)threads_count(cpu->threads) * ROWS_AT_ONCE * round_up(c->in, LANES);
-    uint8_t *memory = take_memory(cpu, round_up(bytes, 64) + scale_bytes);
+    uint8_t *memory = take_memory(cpu, bytes);
     float *rows = aligned_alloc(64, round_up(values * sizeof(float), 64));
     weight->owned[p] = memory;
     if (memory)
-        weight->bytes += round_up(bytes, 64) + scale_bytes;
+        weight->bytes += bytes;
     if (!memory || !rows) {
         free(rows);
         return error_set(
             err, ERROR_MEMORY, "no memory for tensor %s, %zu MiB", view_name(c->view), bytes >> 20);
     }
-    c->to = memory;
-    c->scales = (float *)(void *)(memory + round_up(bytes, 64));
+    if (c->target == DTYPE_I8)
+        int8_point_at(&c->part, c->out, c->in, memory);
+    c->part.data = memory;
     c->rows = rows;
     threads_run(cpu->threads, (c->out + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE, convert_rows, c);
     free(rows);
@@ -199,16 +181,19 @@ static bool load_part(struct cpu_backend *cpu, const struct weight_args *args, s
         return error_set(err, ERROR_INVALID, "tensor %s is %zu wide where %s is %zu", view_name(c.view), c.in,
             view_name(args->parts[0]), weight->in);
     c.target = target_dtype(args, c.view->dtype);
+    if (c.target == DTYPE_I8 && c.in > INT8_K_MAX)
+        return error_set(err, ERROR_UNSUPPORTED, "tensor %s is %zu wide; int8 takes up to %d",
+            view_name(c.view), c.in, INT8_K_MAX);
     bool mapped = c.target == c.view->dtype && !c.transposed;
     if (!mapped && !convert_part(cpu, weight, p, &c, err))
         return false;
-    weight->parts[p] = (struct weight_part){
-        .rows = c.out,
-        .row_bytes = mapped ? c.view_row_bytes : c.target_row_bytes,
-        .dtype = c.target,
-        .data = mapped ? c.view->data : c.to,
-        .scales = c.target == DTYPE_I8 ? c.scales : NULL,
-    };
+    if (mapped) {
+        c.part.row_bytes = c.view_row_bytes;
+        c.part.data = c.view->data;
+    }
+    c.part.rows = c.out;
+    c.part.dtype = c.target;
+    weight->parts[p] = c.part;
     weight->in = c.in;
     weight->out += c.out;
     weight->part_count = p + 1;
@@ -287,9 +272,10 @@ void weight_row(const struct cpu_backend *cpu, const struct weight *weight, size
     const struct weight_part *part = weight->parts;
     for (; row >= part->rows; part++)
         row -= part->rows;
-    cpu->kernels->decode[part->dtype](part->data + row * part->row_bytes, 0, weight->in, out, LANES);
-    if (part->scales)
-        cpu->kernels->scale(out, weight->in, part->scales[row], 0.0F);
+    if (part->dtype == DTYPE_I8)
+        int8_read_row(cpu->kernels, part, row, weight->in, out);
+    else
+        cpu->kernels->decode[part->dtype](part->data + row * part->row_bytes, 0, weight->in, out, LANES);
 }
 
 bool cpu_vector_load(
