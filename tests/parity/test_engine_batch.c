@@ -186,12 +186,65 @@ static void test_streamed_tokens_are_the_output(void **state)
     free(f);
 }
 
+/* A device whose memory runs out in some steps: samples start anew in smaller batches, and end as they would
+ * have. */
+static struct {
+    const struct backend_ops *ops;
+    struct backend_ops failing;
+    int calls, failures;
+} shortage;
+
+static bool sync_with_shortages(struct backend *b, struct error *err)
+{
+    static const int failing_calls[] = {2, 5};
+    shortage.calls++;
+    for (size_t i = 0; i < sizeof failing_calls / sizeof *failing_calls; i++)
+        if (shortage.calls == failing_calls[i]) {
+            shortage.failures++;
+            return error_set(err, ERROR_MEMORY, "out of memory, as the test has it");
+        }
+    return shortage.ops->sync(b, err);
+}
+
+static void test_batches_shrink_when_memory_runs_out(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bart-0", "llama-1"};
+    for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
+        struct fixture *f = calloc(1, sizeof *f);
+        struct outcome *outcomes = calloc(KINDS, sizeof *outcomes);
+        fixture_open(f, names[m], NULL);
+        for (int k = 0; k < KINDS; k++) {
+            subject_submit(&f->subject, f->inputs[k], &f->settings[k], &f->alone[k]);
+            subject_finish(&f->subject);
+        }
+        shortage.ops = f->subject.backend->ops;
+        shortage.failing = *shortage.ops;
+        shortage.failing.sync = sync_with_shortages;
+        shortage.calls = shortage.failures = 0;
+        f->subject.backend->ops = &shortage.failing;
+        for (int k = 0; k < KINDS; k++)
+            subject_submit(&f->subject, f->inputs[k], &f->settings[k], &outcomes[k]);
+        subject_finish(&f->subject);
+        for (int k = 0; k < KINDS; k++) {
+            assert_same(&f->alone[k], &outcomes[k]);
+            assert_int_equal(f->alone[k].streamed, outcomes[k].streamed);
+        }
+        assert_int_equal(shortage.failures, 2);
+        f->subject.backend->ops = shortage.ops;
+        fixture_close(f);
+        free(f);
+        free(outcomes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bart_mixes),
         cmocka_unit_test(test_t5_mixes),
         cmocka_unit_test(test_llama_mixes),
+        cmocka_unit_test(test_batches_shrink_when_memory_runs_out),
         cmocka_unit_test(test_cancelled_samples_leave_others_alone),
         cmocka_unit_test(test_live_samples_are_dropped_at_close),
         cmocka_unit_test(test_streamed_tokens_are_the_output),

@@ -29,7 +29,8 @@ struct sample {
     struct page_table *tables; /* [search.width], of the live hypotheses */
     struct page_table *spare;  /* [search.width], the next step's tables */
     struct search search;
-    bool searching; /* search is open */
+    bool searching;    /* search is open */
+    size_t told_count; /* tokens of the sequence when the last one was told */
     double joined_s;
     size_t first_row, rows; /* of this step's logits */
     struct sample *next;
@@ -55,6 +56,7 @@ struct engine {
     size_t input_max;
     struct sample *queue, *live; /* in order of arrival */
     size_t queue_count, live_count;
+    size_t live_limit; /* since memory ran out; grows again; 0: none */
     uint64_t last_handle;
     struct pass pass;
     struct edits edits;
@@ -80,6 +82,8 @@ struct forward pass_forward(const struct pass *pass, struct backend *backend, st
 struct sample *sample_create(
     struct engine *engine, const struct generation_request *request, struct error *err);
 bool sample_join(struct engine *engine, struct sample *sample, struct error *err);
+/* Out of the batch and back to how it was queued: it starts anew when it joins again. */
+void sample_leave(struct engine *engine, struct sample *sample);
 void sample_finish(struct engine *engine, struct sample *sample);
 void sample_end(
     struct engine *engine, struct sample *sample, enum finish_reason reason, const struct error *why);

@@ -269,7 +269,7 @@ static void close_tables(struct engine *e, struct page_table *tables, size_t cou
     free(tables);
 }
 
-void sample_free(struct engine *e, struct sample *s)
+void sample_leave(struct engine *e, struct sample *s)
 {
     close_tables(e, s->tables, s->search.width);
     close_tables(e, s->spare, s->search.width);
@@ -278,6 +278,17 @@ void sample_free(struct engine *e, struct sample *s)
         page_pool_release_promise(&e->pool, s->promised_pages);
     if (s->searching)
         search_close(&s->search);
+    s->tables = s->spare = NULL;
+    s->cross = (struct page_table){0};
+    s->search = (struct search){0};
+    s->searching = false;
+    s->shared_pages = 0;
+    s->state = SAMPLE_QUEUED;
+}
+
+void sample_free(struct engine *e, struct sample *s)
+{
+    sample_leave(e, s);
     engine_settings_free(&s->settings);
     free(s->ids);
     free(s);

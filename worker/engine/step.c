@@ -37,6 +37,7 @@ static void admit(struct engine *e)
 {
     size_t tokens = 0, live_max = e->options.batch_max ? e->options.batch_max : LIVE_SAMPLES_MAX;
     struct error err = {0};
+    live_max = e->live_limit && e->live_limit < live_max ? e->live_limit : live_max;
     while (e->queue && e->live_count < live_max) {
         struct sample **at = next_in_line(e), *s = *at;
         if (tokens > 0 && tokens + s->count > JOIN_TOKENS_MAX)
@@ -73,6 +74,32 @@ static void fail_all(struct engine *e, enum sample_state from, const struct erro
         e->live_count--;
         fail_sample(e, s, why);
     }
+}
+
+/* When the device's memory ran out in a step, which left tables half changed: all samples start anew, half as
+ * many at once. False: that is no way out of this error. */
+static bool shrink(struct engine *e, const struct error *why)
+{
+    if (why->code != ERROR_MEMORY || e->live_count < 2)
+        return false;
+    size_t limit = e->live_count / 2;
+    struct sample *again = NULL;
+    while (e->live) {
+        struct sample *s = e->live;
+        e->live = s->next;
+        e->live_count--;
+        sample_leave(e, s);
+        link_last(&again, s);
+        e->queue_count++;
+    }
+    struct sample **end = &again;
+    while (*end)
+        end = &(*end)->next;
+    *end = e->queue;
+    e->queue = again;
+    e->live_limit = limit;
+    admit(e);
+    return true;
 }
 
 /* ---- encoding ---- */
@@ -215,11 +242,14 @@ static bool room_for_candidates(struct engine *e, size_t count, struct error *er
     return fine;
 }
 
-static void tell_token(const struct sample *s)
+/* A sample that started anew makes the same tokens again, and tells only those that are new. */
+static void tell_token(struct sample *s)
 {
     const struct hypothesis *h = &s->search.live[0];
-    if (s->request.on_token && !s->search.beams && s->search.width == 1)
-        s->request.on_token(s->request.context, h->ids[h->count - 1]);
+    if (!s->request.on_token || s->search.beams || s->search.width != 1 || h->count <= s->told_count)
+        return;
+    s->told_count = h->count;
+    s->request.on_token(s->request.context, h->ids[h->count - 1]);
 }
 
 /* Caches follow the hypotheses: each takes over the pages of the one it continues. */
@@ -325,6 +355,7 @@ static void finish_done(struct engine *e)
         }
         *at = s->next;
         e->live_count--;
+        e->live_limit += e->live_limit > 0; /* memory may be there again */
         sample_finish(e, s);
     }
 }
@@ -374,10 +405,12 @@ void engine_cancel(struct engine *e, uint64_t handle)
 size_t engine_step(struct engine *e)
 {
     struct error err = {0};
+    bool encodes = e->network->architecture->kind == ENGINE_ENCODER_DECODER;
     admit(e);
-    if (e->live && e->network->architecture->kind == ENGINE_ENCODER_DECODER && !encode_newcomers(e, &err))
-        fail_all(e, SAMPLE_JOINED, &err);
-    if (e->live && !decode(e, &err))
+    while (e->live && encodes && !encode_newcomers(e, &err))
+        if (!shrink(e, &err))
+            fail_all(e, SAMPLE_JOINED, &err);
+    if (e->live && !decode(e, &err) && !shrink(e, &err))
         fail_all(e, SAMPLE_LIVE, &err);
     finish_done(e);
     return e->live_count + e->queue_count;
