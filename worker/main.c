@@ -8,6 +8,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "worker/backend/backend.h"
 #include "worker/session/session.h"
 #include "worker/tools/tools.h"
 
@@ -19,7 +20,8 @@ static const struct config_option OPTIONS[] = {
     {"coordinator-key", "KEY|FILE", NULL,
         "the coordinator's public key: 40 characters, or a file that holds it", false, false},
     {"key", "FILE", "worker.key", "this worker's key pair; made when there is none", false, false},
-    {"device", "cpu|cuda:0|auto", "auto", "a device to offer; may be given several times", true, false},
+    {"device", "cpu|cuda:N|auto", "auto",
+        "a device to offer, repeatable; auto: every GPU, the CPU without one", true, false},
     {"threads", "N", "0", "threads of the CPU device; 0: one a core", false, false},
     {"dtype", "auto|f32|f16|bf16|int8", "auto", "what weights are computed in, where a job does not say",
         false, false},
@@ -63,6 +65,24 @@ static bool read_logging(const struct config *config, struct error *err)
     return log_configure("worker", config_text(config, "log-level"), config_text(config, "log-format"), err);
 }
 
+/* Every GPU, or the CPU on a machine without one. */
+static void offer_all(struct runner_options *device, struct session_options *out)
+{
+    static char names[SESSION_DEVICES_MAX][sizeof "cuda:999"];
+    struct error why = {0};
+    int count = backend_cuda_count(&why);
+    if (count == 0) {
+        log_error_value(LOG_LEVEL_DEBUG, "no GPU to offer", &why);
+        device->device = "cpu";
+        out->devices[out->device_count++] = *device;
+    }
+    for (int i = 0; i < count && i <= 999 && out->device_count < SESSION_DEVICES_MAX; i++) {
+        snprintf(names[out->device_count], sizeof *names, "cuda:%d", i);
+        device->device = names[out->device_count];
+        out->devices[out->device_count++] = *device;
+    }
+}
+
 static bool read_devices(const struct config *config, struct session_options *out, struct error *err)
 {
     struct runner_options device = {
@@ -80,8 +100,9 @@ static bool read_devices(const struct config *config, struct session_options *ou
             return error_set(err, ERROR_INVALID, "at most %d devices", SESSION_DEVICES_MAX);
         device.device = config_text_at(config, "device", i);
         if (strcmp(device.device, "auto") == 0)
-            device.device = "cpu";
-        out->devices[out->device_count++] = device;
+            offer_all(&device, out);
+        else
+            out->devices[out->device_count++] = device;
     }
     return true;
 }

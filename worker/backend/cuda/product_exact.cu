@@ -27,13 +27,15 @@ enum {
 
 /* ---- few rows ---- */
 
-/* Activations of ROWS rows, k in [first, first + GROUP_K), to shared memory; zeros beyond. */
+/* Activations of ROWS rows, the blocks of [first, first + GROUP_K) that there are, to shared memory; zeros
+ * beyond k. */
 template <int ROWS>
 static __device__ __forceinline__ void load_group(
     const product_kernel &p, int row, int first, float (*x)[WARP * X_STRIDE])
 {
-    for (int i = static_cast<int>(threadIdx.x); i < ROWS * GROUP_K; i += WARPS * WARP) {
-        const int r = i / GROUP_K, k = i % GROUP_K;
+    const int length = min(GROUP_K, (p.k - first + BLOCK_K - 1) / BLOCK_K * BLOCK_K);
+    for (int i = static_cast<int>(threadIdx.x); i < ROWS * length; i += WARPS * WARP) {
+        const int r = i / length, k = i % length;
         const bool there = row + r < p.rows && first + k < p.k;
         x[r][k / BLOCK_K * X_STRIDE + k % BLOCK_K] = there ? p.in[(row + r) * p.in_stride + first + k] : 0.0F;
     }
