@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/log.h"
 #include "worker/engine/prompt.h"
 #include "worker/task/resident.h"
 
@@ -72,6 +74,16 @@ static const char *finish_name(enum finish_reason reason)
     return "error";
 }
 
+/* A GPU that fell off its bus, met an ECC error or a kernel's fault is of no use to this process any more,
+ * and the samples are none the worse: the process ends before it blames them, and other workers take over its
+ * leases. */
+static _Noreturn void end_with_device(const struct error *why)
+{
+    enum { EXIT_DEVICE_LOST = 75 }; /* EX_TEMPFAIL: a service manager starts it again */
+    log_error_value(LOG_LEVEL_ERROR, "device lost", why);
+    _exit(EXIT_DEVICE_LOST);
+}
+
 static void on_done(void *context, const struct generation_output *outputs, size_t output_count)
 {
     struct active_sample *sample = context;
@@ -85,6 +97,8 @@ static void on_done(void *context, const struct generation_output *outputs, size
     if (output_count == 0 || outputs[0].reason == FINISH_ERROR) {
         if (output_count == 0 || !outputs[0].error)
             error_set(&err, ERROR_INTERNAL, "the engine ended without an output");
+        else if (outputs[0].error->code == ERROR_UNAVAILABLE)
+            end_with_device(outputs[0].error);
         active_sample_failed(
             active, sample->position, output_count && outputs[0].error ? outputs[0].error : &err, provenance);
         return;
