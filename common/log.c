@@ -136,6 +136,11 @@ static void line_append_pair(struct line *line, const char *key, const char *val
         line_append_string(line, value);
 }
 
+bool log_enabled(enum log_level level)
+{
+    return level >= state.level;
+}
+
 void log_write(enum log_level level, const char *message, ...)
 {
     if (level < state.level)

@@ -30,6 +30,9 @@ bool log_parse_format(const char *text, enum log_format *out);
  * Called on the logging thread; must not log. Set before threads start. */
 void log_set_tap(void (*tap)(enum log_level level, const char *line, void *context), void *context);
 
+/* Whether a line of this level is written at all: for callers that would format much for nothing. */
+bool log_enabled(enum log_level level);
+
 void log_write(enum log_level level, const char *message, ...) __attribute__((sentinel));
 
 /* Logs an error value: its message, code and hint, after `message`. */

@@ -1,5 +1,6 @@
 #include "coordinator/api/api.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,8 @@ struct api *api_open(uv_loop_t *loop, const struct api_options *options, struct 
         api_free(api);
         return NULL;
     }
+    snprintf(api->health_text, sizeof(api->health_text), "{\"status\":\"OK\",\"deployment_type\":\"%s\"}",
+        api->options.deployment_type);
     randombytes_buf(&api->id_prefix, sizeof(api->id_prefix));
     events_open(api);
     log_info("HTTP is open", "address", api->options.address, "port", LOG_INT(api->port));

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/server.h"
 #include "coordinator/api/views.h"
@@ -7,8 +9,8 @@ enum { HEALTH_JOBS_MAX = 1000 };
 
 void handle_health(struct request *request)
 {
-    request_answer_json(request, MHD_HTTP_OK,
-        json_pack("{s:s, s:s}", "status", "OK", "deployment_type", request->api->options.deployment_type));
+    const char *text = request->api->health_text;
+    request_answer_static(request, MHD_HTTP_OK, "application/json", text, strlen(text));
 }
 
 static void on_jobs(

@@ -60,7 +60,7 @@ extern const size_t ROUTE_COUNT;
 struct route_match {
     const struct route *route; /* NULL: none */
     bool path_known;           /* the path exists, with other methods */
-    char allow[64];            /* those methods, for Allow */
+    char allow[64];            /* without a route: the methods there are, for Allow */
     size_t parameter_count;
     char parameters[ROUTE_PARAMETERS_MAX][ROUTE_PARAMETER_BYTES_MAX];
 };

@@ -30,29 +30,31 @@ static size_t split(const char *path, struct segment out[ROUTE_SEGMENTS_MAX])
     return count;
 }
 
-/* How well a template fits a path: -1 not at all, else one more for each literal segment. */
-static int fit(const char *template, const struct segment *segments, size_t count)
+/* How well a template fits a path: -1 not at all, else one more for each literal segment. Every request is
+ * held against every template, so this walks both at once and stops at the first byte that differs. */
+static int fit(const char *template, const char *path)
 {
-    const char *p = template + 1;
     int literals = 0;
-    size_t i = 0;
-    for (; *p; i++) {
-        size_t len = strcspn(p, "/");
-        if (i == count)
-            return -1;
-        if (*p == '{') {
-            if (segments[i].len == 0)
+    const char *t = template;
+    while (*t == '/') {
+        t++;
+        if (*path == '/')
+            path++;
+        if (*t == '{') {
+            if (*path == '\0' || *path == '/')
                 return -1;
-        } else if (len == segments[i].len && memcmp(p, segments[i].start, len) == 0) {
-            literals++;
-        } else {
-            return -1;
+            t += strcspn(t, "/");
+            path += strcspn(path, "/");
+            continue;
         }
-        p += len;
-        if (*p == '/')
-            p++;
+        for (; *t && *t != '/'; t++, path++)
+            if (*t != *path)
+                return -1;
+        if (*path && *path != '/')
+            return -1;
+        literals++;
     }
-    return i == count ? literals : -1;
+    return *path == '\0' || (path[0] == '/' && path[1] == '\0') ? literals : -1;
 }
 
 static bool copy_parameters(const char *template, const struct segment *segments, struct route_match *out)
@@ -101,22 +103,24 @@ void route_find(
 
     int best = -1;
     for (size_t i = 0; i < count; i++) {
-        int score = fit(routes[i].path, segments, segment_count);
-        best = score > best ? score : best;
-    }
-    for (size_t i = 0; i < count && best >= 0; i++) {
-        if (fit(routes[i].path, segments, segment_count) != best)
+        int score = fit(routes[i].path, path);
+        if (score < 0 || score < best)
             continue;
+        if (score > best) /* what a template with fewer literals has does not count */
+            out->route = NULL;
+        best = score;
         out->path_known = true;
-        allow_add(out, routes[i].method);
         if (!out->route && method_matches(routes[i].method, method))
             out->route = &routes[i];
     }
+    for (size_t i = 0; i < count && out->path_known && !out->route; i++)
+        if (fit(routes[i].path, path) == best)
+            allow_add(out, routes[i].method);
     if (out->route && !copy_parameters(out->route->path, segments, out)) {
         out->route = NULL;
         out->path_known = false;
     }
-    if (out->path_known)
+    if (out->allow[0])
         allow_add(out, "OPTIONS");
 }
 

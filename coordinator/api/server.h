@@ -31,7 +31,8 @@ struct api {
     struct http_connection *connections;
 
     struct schemas *schemas;
-    char *openapi_text; /* built once */
+    char *openapi_text;   /* built once */
+    char health_text[96]; /* the same */
     json_t *models;
     struct tokens *tokens;
     struct watchers *watchers;
