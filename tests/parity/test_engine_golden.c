@@ -149,8 +149,8 @@ static void check_model(const char *name)
 
 static const char *const models[] = {"bart-0", "bart-1", "bart-2", "t5-0", "t5-1", "t5-2", "mt5-0", "mbart-0",
     "pegasus-0", "marian-0", "m2m_100-0", "led-0", "llama-0", "llama-1", "llama-2", "mistral-0", "qwen2-0",
-    "qwen3-0", "gemma2-0", "gemma3_text-0", "phi3-0", "gpt2-0", "bert-0", "roberta-0", "xlm-roberta-0",
-    "deberta-v2-0"};
+    "qwen3-0", "gemma2-0", "gemma3_text-0", "phi3-0", "gpt2-0", "opt-0", "opt-1", "opt-2", "bert-0",
+    "roberta-0", "xlm-roberta-0", "deberta-v2-0"};
 
 static void test_model(void **state)
 {

@@ -111,7 +111,7 @@ static void test_config_values(void **state)
 }
 
 static const char *const models[] = {"bart-0", "t5-1", "m2m_100-0", "pegasus-0", "led-0", "llama-2",
-    "gemma3_text-0", "phi3-0", "gpt2-0", "roberta-0", "deberta-v2-0"};
+    "gemma3_text-0", "phi3-0", "gpt2-0", "opt-1", "roberta-0", "deberta-v2-0"};
 
 int main(void)
 {

@@ -288,6 +288,19 @@ const struct weight *loader_table(struct loader *l, const struct tensor_view *vi
         l, &(struct weight_args){.parts = {view}, .part_count = 1, .compute = l->compute, .lookup = true});
 }
 
+const struct weight *loader_table_from(
+    struct loader *l, const char *name, size_t rows, size_t width, size_t first)
+{
+    const struct tensor_view *view = loader_tensor(l, first + rows, width, name);
+    if (!view)
+        return NULL;
+    struct tensor_view rest = *view;
+    rest.data = (const char *)view->data + dtype_bytes(view->dtype, first * width);
+    rest.bytes -= dtype_bytes(view->dtype, first * width);
+    rest.shape[0] -= (int64_t)first;
+    return loader_table(l, &rest, rows, width);
+}
+
 const struct weight *loader_head(
     struct loader *l, const struct tensor_view *view, const struct tensor_view *bias, size_t out, size_t in)
 {

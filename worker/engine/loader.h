@@ -58,6 +58,9 @@ const struct tensor_view *loader_tensor(struct loader *l, size_t rows, size_t wi
 /* A table for embed; views are checked to be [rows, width]. */
 const struct weight *loader_table(
     struct loader *l, const struct tensor_view *view, size_t rows, size_t width);
+/* Rows [first, first + rows) of the table `name`. */
+const struct weight *loader_table_from(
+    struct loader *l, const char *name, size_t rows, size_t width, size_t first);
 /* The same matrix as a linear weight: the head; `bias` may be NULL. */
 const struct weight *loader_head(
     struct loader *l, const struct tensor_view *view, const struct tensor_view *bias, size_t out, size_t in);

@@ -93,6 +93,10 @@ def build(family, n, r):
         return tr.Phi3ForCausalLM(tr.Phi3Config(**decoder(r), sliding_window=16, resid_pdrop=0.0, embd_pdrop=0.0))
     if family == "gpt2":
         return tr.GPT2LMHeadModel(tr.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=97, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2))
+    if family == "opt":
+        return tr.OPTForCausalLM(tr.OPTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=[4, 2, 4][n], ffn_dim=48, vocab_size=97, max_position_embeddings=64,
+                                              word_embed_proj_dim=[32, 24, 32][n], do_layer_norm_before=n != 1, activation_function=["relu", "relu", "gelu"][n], enable_bias=n != 2,
+                                              dropout=0.0, attention_dropout=0.0, pad_token_id=1, bos_token_id=2, eos_token_id=2))
     if family == "bert":
         return tr.BertModel(tr.BertConfig(**encoder(r)))
     if family == "roberta":
@@ -105,9 +109,9 @@ def build(family, n, r):
 
 
 SEQ2SEQ = ["bart", "t5", "mt5", "mbart", "pegasus", "marian", "m2m_100", "led"]
-DECODERS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2"]
+DECODERS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "opt"]
 ENCODERS = ["bert", "roberta", "xlm-roberta", "deberta-v2"]
-COUNTS = {"bart": 3, "t5": 3, "llama": 3}
+COUNTS = {"bart": 3, "t5": 3, "llama": 3, "opt": 3}
 
 
 def randomise(model, generator):

@@ -134,15 +134,7 @@ static const struct weight *load_positions(
         return fairseq_sinusoid_table(l, positions + (size_t)model->pad + 1, width, model->pad);
     case POSITIONS_LEARNED: break;
     }
-    size_t offset = model->options.position_offset;
-    const struct tensor_view *view = loader_tensor(l, positions + offset, width, name);
-    if (!view)
-        return NULL;
-    struct tensor_view rest = *view; /* position 0 is the table's row `offset` */
-    rest.data = (const char *)view->data + dtype_bytes(view->dtype, offset * width);
-    rest.bytes -= dtype_bytes(view->dtype, offset * width);
-    rest.shape[0] -= (int64_t)offset;
-    return loader_table(l, &rest, positions, width);
+    return loader_table_from(l, name, positions, width, model->options.position_offset);
 }
 
 static void load_stack(

@@ -3,8 +3,8 @@
 
 #define ARCHITECTURES(row)                                                                                   \
     row(bart) row(mbart) row(pegasus) row(marian) row(m2m_100) row(led) row(t5) row(mt5) row(llama)          \
-        row(mistral) row(qwen2) row(qwen3) row(gemma2) row(gemma3_text) row(phi3) row(gpt2) row(bert)        \
-            row(roberta) row(xlm_roberta) row(deberta_v2)
+        row(mistral) row(qwen2) row(qwen3) row(gemma2) row(gemma3_text) row(phi3) row(gpt2) row(opt)         \
+            row(bert) row(roberta) row(xlm_roberta) row(deberta_v2)
 
 #define DECLARE(name) extern const struct architecture architecture_##name;
 #define ROW(name) &architecture_##name,
