@@ -18,7 +18,7 @@ byte_state *device_races;
 namespace
 {
 
-enum : size_t { ALIGNMENT = 256, GAP_BYTES = 256, POISONED_MAX_BYTES = (size_t)64 << 20 };
+enum : size_t { ALIGNMENT = 256, GAP_BYTES = 256, PAGE_BYTES = 4096, POISONED_MAX_BYTES = (size_t)64 << 20 };
 
 struct allocation {
     size_t bytes;
@@ -44,7 +44,8 @@ void *reserve(size_t bytes)
 /* The pages that lie wholly in a range, to the system: they read as zeros from here on. */
 void give_back(void *p, size_t bytes)
 {
-    const size_t start = ((size_t)p + 4095) / 4096 * 4096, end = ((size_t)p + bytes) / 4096 * 4096;
+    const size_t start = ((size_t)p + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    const size_t end = ((size_t)p + bytes) / PAGE_BYTES * PAGE_BYTES;
     if (end > start)
         madvise(reinterpret_cast<void *>(start), end - start, MADV_DONTNEED);
 }
@@ -85,7 +86,12 @@ bool device_free(void *p)
         return false;
     const auto [offset, a] = *found;
     used[a.device] -= a.bytes;
-    memset(device_state + offset, STATE_NONE, a.bytes);
+    memset(device_state + offset, STATE_NONE, a.bytes <= 2 * PAGE_BYTES ? a.bytes : PAGE_BYTES);
+    if (a.bytes >
+        2 * PAGE_BYTES) { /* the whole pages become zeros, which is STATE_NONE, by being given back */
+        memset(device_state + offset + a.bytes - PAGE_BYTES, STATE_NONE, PAGE_BYTES);
+        give_back(device_state + offset, a.bytes);
+    }
     give_back(device_base + offset, a.bytes);
     give_back(device_races + offset, a.bytes * sizeof(byte_state));
     freed[offset] = a.bytes;
