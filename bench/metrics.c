@@ -80,7 +80,7 @@ static double measure(struct bench *b, const char *metric)
         char *argv[] = {
             "score", "--metrics", (char *)metric, "--input", b->input, "--output", b->output, NULL};
         double start = now_s();
-        if (score_tool_run(7, argv) != 0)
+        if (score_tool_run(7, argv, NULL) != 0)
             return 0;
         double rate = (double)b->pairs / (now_s() - start);
         best = rate > best ? rate : best;

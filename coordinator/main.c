@@ -39,6 +39,9 @@ static const struct config_option OPTIONS[] = {
         false},
     {"cors-origins", "LIST", NULL, "origins whose pages may call the API, comma-separated, or *", false,
         false},
+    {"bertscore-model", "REF", NULL,
+        "the encoder of BERTScore where a submission names none; hf://FacebookAI/roberta-large otherwise",
+        false, false},
     {"outbound-hosts", "LIST", NULL, "hosts that users' model URLs may name; loopback otherwise", false,
         false},
     {"models-file", "FILE", NULL, "replaces the list of suggested models", false, false},
@@ -171,6 +174,7 @@ static bool read_api_options(struct program *program, struct api_options *out, s
     out->public_url = config_text(config, "public-url");
     out->cors_origins = config_text(config, "cors-origins");
     out->outbound_hosts = config_text(config, "outbound-hosts");
+    out->bertscore_model = config_text(config, "bertscore-model");
     out->models_file = config_text(config, "models-file");
     out->body_timeout_s = (uint32_t)timeout;
     out->download_expiry_s = (uint32_t)expiry;

@@ -31,7 +31,7 @@ ALLOWED = {
     "worker/metrics": {"worker/engine", "worker/model", "worker/model/tokenizer", "worker/backend"},
     "worker/task": {"worker/engine", "worker/backend", "worker/model", "worker/model/tokenizer", "worker/metrics", "proto"},
     "worker/session": {"worker/task", "worker/metrics", "proto"},
-    "worker/tools": {"worker/engine", "worker/backend", "worker/model", "worker/model/tokenizer", "worker/metrics"},
+    "worker/tools": {"worker/task", "worker/engine", "worker/backend", "worker/model", "worker/model/tokenizer", "worker/metrics"},
 }
 ROOMS = sorted(ALLOWED, key=len, reverse=True)
 

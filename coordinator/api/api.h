@@ -59,6 +59,7 @@ struct api_options {
     const char *deployment_type; /* "local", "development", "staging", "production"; "local" */
     const char *public_url;      /* what download URLs begin with; default: http:// + the request's Host */
     const char *cors_origins;    /* comma-separated origins, or "*"; default: none */
+    const char *bertscore_model; /* the encoder where a submission names none; NULL: the workers' own default */
     const char
         *outbound_hosts; /* comma-separated hosts that users' URLs may name; "localhost,127.0.0.1,[::1]" */
     const char *models_file; /* replaces the built-in list of suggested models */

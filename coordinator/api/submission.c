@@ -336,6 +336,41 @@ void submission_with_dataset(struct request *request, const char *dataset_id,
     store_dataset_get(request->api->store, dataset_id, on_dataset, looking);
 }
 
+/* Which encoder scores, for the workers: what the submission names, else what this coordinator was told to
+ * take. */
+static void name_encoder(struct pending *p)
+{
+    const json_t *from = p->request->json;
+    json_t *settings = p->submission.evaluation ? p->submission.evaluation : p->submission.settings;
+    if (p->submission.nested)
+        from = json_object_get(from, "job_config");
+    json_t *model = json_object_get(from, "bertscore_model"),
+           *layer = json_object_get(from, "bertscore_layer");
+    json_t *encoder = json_object();
+    if (json_is_string(model))
+        json_object_set(encoder, "model", model);
+    else if (p->request->api->options.bertscore_model)
+        json_object_set_new(encoder, "model", json_string(p->request->api->options.bertscore_model));
+    if (json_is_integer(layer))
+        json_object_set(encoder, "layer", layer);
+    for (size_t i = 0; settings && i < p->metric_count; i++)
+        if (strcmp(p->metrics[i], "bertscore") == 0)
+            json_object_set(settings, "bertscore", encoder);
+    json_decref(encoder);
+}
+
+static bool check_encoder(struct pending *p)
+{
+    const json_t *from =
+        p->submission.nested ? json_object_get(p->request->json, "job_config") : p->request->json;
+    const char *model = json_string_value(json_object_get(from, "bertscore_model"));
+    struct error err;
+    if (!model || model_reference_check(model, &err))
+        return true;
+    refuse(p, "bertscore_model", err.message);
+    return false;
+}
+
 void submission_start(
     struct request *request, const struct submission *submission, const struct store_dataset *dataset)
 {
@@ -346,6 +381,8 @@ void submission_start(
     if (submission->experiment_id)
         snprintf(p->experiment_id, sizeof(p->experiment_id), "%s", submission->experiment_id);
     json_incref(p->submission.metrics);
-    if (check_model(p) && check_metrics(p) && check_dataset(p, dataset))
+    if (check_model(p) && check_metrics(p) && check_encoder(p) && check_dataset(p, dataset)) {
+        name_encoder(p);
         insert(p);
+    }
 }

@@ -266,9 +266,10 @@ static void send_provenance(struct cluster *cluster, struct job *job, const Lumi
 {
     if (job->provenance_sent || !p)
         return;
-    const char *texts[] = {p->model_digest, p->tokenizer_digest, p->engine_version, p->dtype, p->backend};
+    const char *texts[] = {
+        p->model_digest, p->tokenizer_digest, p->engine_version, p->dtype, p->backend, p->encoder};
     static const char *const names[] = {
-        "model_digest", "tokenizer_digest", "engine_version", "dtype", "backend"};
+        "model_digest", "tokenizer_digest", "engine_version", "dtype", "backend", "encoder"};
     json_t *object = json_object();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t size = 0;

@@ -68,8 +68,25 @@ static char *take_text(struct writer *w)
     return text;
 }
 
+/* What bert-score's users compare runs by: encoder, layer, idf, versions. */
+static void put_hashcode(struct writer *w, const struct store_job *job)
+{
+    json_t *provenance = job->provenance ? json_loads(job->provenance, 0, NULL) : NULL;
+    const char *encoder = json_string_value(json_object_get(provenance, "encoder"));
+    const char *version = json_string_value(json_object_get(provenance, "engine_version"));
+    if (encoder && *encoder) {
+        char *text = alloc_format("%s_no-idf_version=0.3.12(lumigrid=%s)", encoder, version ? version : "");
+        writer_text(w, ",");
+        put_member(w, "hashcode");
+        writer_string(w, text, strlen(text));
+        free(text);
+    }
+    json_decref(provenance);
+}
+
 /* What stands after a metric's list: its mean, and the end of its group if it is the last. */
-static char *after_values(const struct column *columns, size_t count, size_t i, const json_t *means)
+static char *after_values(
+    const struct store_job *job, const struct column *columns, size_t count, size_t i, const json_t *means)
 {
     struct writer w = {0};
     const json_t *mean = json_object_get(means, columns[i].value_key);
@@ -81,6 +98,8 @@ static char *after_values(const struct column *columns, size_t count, size_t i, 
         put_member(&w, columns[i + 1].key);
         writer_text(&w, "[");
     } else {
+        if (strcmp(columns[i].group, "bertscore") == 0)
+            put_hashcode(&w, job);
         writer_text(&w, "}");
     }
     char *text = take_text(&w);
@@ -113,7 +132,7 @@ static void plan_metrics(struct report_document *d, const struct store_job *job)
             append_text(d, &d->writer, open);
             free(open);
         }
-        add_part(d, STORE_RESULT_VALUES, columns[i].index, after_values(columns, count, i, means));
+        add_part(d, STORE_RESULT_VALUES, columns[i].index, after_values(job, columns, count, i, means));
     }
     json_decref(aggregates);
     free(columns);

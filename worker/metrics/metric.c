@@ -8,6 +8,7 @@
 static const struct metric *const all[] = {
     &metric_rouge,
     &metric_meteor,
+    &metric_bertscore,
     &metric_bleu,
     &metric_chrf,
     &metric_ter,

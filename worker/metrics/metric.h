@@ -25,7 +25,8 @@ struct metric {
     size_t key_count;
     bool needs_reference;
     bool needs_source;
-    /* Writes key_count finite values. False: this sample has no value (the reference implementation raises
+    /* NULL: it needs an encoder, which the caller runs (bertscore.h).
+     * Writes key_count finite values. False: this sample has no value (the reference implementation raises
      * there); `err` says why. Values are then not written. */
     bool (*score)(const struct metric_sample *sample, double *values, struct error *err);
 };

@@ -6,6 +6,7 @@
 
 extern const struct metric metric_rouge;
 extern const struct metric metric_meteor;
+extern const struct metric metric_bertscore;
 extern const struct metric metric_bleu;
 extern const struct metric metric_chrf;
 extern const struct metric metric_ter;

@@ -10,21 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/metrics/bertscore.h"
 #include "worker/metrics/metric.h"
+#include "worker/metrics/registry.h"
 #include "worker/metrics/sample_line.h"
 
 #define METRICS_MAX 32
 #define KEYS_MAX 8
 #define THREADS_MAX 256
+#define LAYERS_MAX 1000
 /* One thread's portion: large enough that taking turns costs nothing, small enough to keep all cores busy. */
 #define BATCH_BYTES ((size_t)64 * 1024)
 
 static const char usage[] =
-    "usage: lumigrid-worker score --metrics LIST --input FILE --output FILE [--threads N]\n"
+    "usage: lumigrid-worker score --metrics LIST [--encoder REF] --input FILE --output FILE [--threads N]\n"
     "\n"
     "Scores predictions against references, sample by sample.\n"
     "\n"
     "  --metrics LIST   comma-separated metrics (below)\n"
+    "  --encoder REF    the encoder of metrics marked e (" BERTSCORE_ENCODER ")\n"
+    "  --encoder-layer N  whose states are compared (the one that bert-score takes)\n"
     "  --input FILE     JSON Lines: {\"id\", \"prediction\", \"reference\", \"source\"}; -: standard input.\n"
     "                   reference and source are needed by the metrics marked r and s\n"
     "  --output FILE    JSON Lines in the same order: {\"id\", key: value, ...}; -: standard output.\n"
@@ -54,6 +59,11 @@ struct tool {
     size_t metric_count;
     const char *input_name, *output_name;
     size_t threads;
+    const char *encoder_reference;
+    int encoder_layer;
+    const struct score_tool_encoder *encoder_kind;
+    void *encoder; /* NULL: no metric needs one */
+    pthread_mutex_t encoding;
     FILE *input, *output;
     pthread_mutex_t reading, writing;
     pthread_cond_t turn_passed;
@@ -134,6 +144,19 @@ static bool put_reasons(struct buffer *out, const char *reasons, struct error *e
     return ok;
 }
 
+static bool score_one(struct tool *tool, const struct metric *metric, const struct metric_sample *sample,
+    double *values, struct error *why)
+{
+    if (metric->score)
+        return metric->score(sample, values, why);
+    if (!metric_require_reference(sample, why))
+        return false;
+    pthread_mutex_lock(&tool->encoding);
+    bool ok = tool->encoder_kind->score(tool->encoder, sample, values, why);
+    pthread_mutex_unlock(&tool->encoding);
+    return ok;
+}
+
 static bool score_line(
     struct tool *tool, const struct sample_line *line, struct buffer *out, struct error *err)
 {
@@ -144,7 +167,7 @@ static bool score_line(
         const struct metric *metric = tool->metrics[m];
         double values[KEYS_MAX];
         struct error why = {0};
-        if (!metric->score(&line->sample, values, &why)) {
+        if (!score_one(tool, metric, &line->sample, values, &why)) {
             add_reason(reasons, sizeof reasons, metric, &why);
             continue;
         }
@@ -298,23 +321,23 @@ static void print_help(void)
 {
     fputs(usage, stdout);
     for (const struct metric *const *m = metric_all(); *m; m++) {
-        printf(
-            "  %-18s %c%c ", (*m)->name, (*m)->needs_reference ? 'r' : ' ', (*m)->needs_source ? 's' : ' ');
+        printf("  %-18s %c%c%c ", (*m)->name, (*m)->needs_reference ? 'r' : ' ',
+            (*m)->needs_source ? 's' : ' ', (*m)->score ? ' ' : 'e');
         for (size_t k = 0; k < (*m)->key_count; k++)
             printf(" %s", (*m)->keys[k]);
         putchar('\n');
     }
 }
 
-static bool parse_threads(const char *text, size_t *out, struct error *err)
+static bool parse_number(
+    const char *option, const char *text, long least, long most, long *out, struct error *err)
 {
     char *end;
     errno = 0;
-    long value = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || value < 1 || value > THREADS_MAX)
+    *out = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || *out < least || *out > most)
         return error_set(
-            err, ERROR_INVALID, "--threads takes a number from 1 to %d, not '%s'", THREADS_MAX, text);
-    *out = (size_t)value;
+            err, ERROR_INVALID, "%s takes a number from %ld to %ld, not '%s'", option, least, most, text);
     return true;
 }
 
@@ -322,6 +345,8 @@ static bool parse_options(int argc, char **argv, struct tool *tool, bool *help, 
 {
     static const struct option options[] = {
         {"metrics", required_argument, NULL, 'm'},
+        {"encoder", required_argument, NULL, 'e'},
+        {"encoder-layer", required_argument, NULL, 'l'},
         {"input", required_argument, NULL, 'i'},
         {"output", required_argument, NULL, 'o'},
         {"threads", required_argument, NULL, 't'},
@@ -329,17 +354,25 @@ static bool parse_options(int argc, char **argv, struct tool *tool, bool *help, 
         {NULL, 0, NULL, 0},
     };
     const char *metrics = NULL;
+    long number;
     int option;
     opterr = 0;
     optind = 0;
     while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         switch (option) {
         case 'm': metrics = optarg; break;
+        case 'e': tool->encoder_reference = optarg; break;
+        case 'l':
+            if (!parse_number("--encoder-layer", optarg, 0, LAYERS_MAX, &number, err))
+                return false;
+            tool->encoder_layer = (int)number;
+            break;
         case 'i': tool->input_name = optarg; break;
         case 'o': tool->output_name = optarg; break;
         case 't':
-            if (!parse_threads(optarg, &tool->threads, err))
+            if (!parse_number("--threads", optarg, 1, THREADS_MAX, &number, err))
                 return false;
+            tool->threads = (size_t)number;
             break;
         case 'h': *help = true; return true;
         case ':': return error_set(err, ERROR_INVALID, "%s needs a value", argv[optind - 1]);
@@ -387,9 +420,32 @@ static int report(const struct error *err, int status)
     return status;
 }
 
-int score_tool_run(int argc, char **argv)
+static bool open_encoder(struct tool *tool, struct error *err)
 {
-    struct tool tool = {.threads = core_count()};
+    bool needed = false;
+    for (size_t m = 0; m < tool->metric_count; m++)
+        needed = needed || !tool->metrics[m]->score;
+    if (needed && !tool->encoder_kind)
+        return error_set(err, ERROR_UNSUPPORTED, "metrics that need an encoder are not available here");
+    if (needed)
+        tool->encoder =
+            tool->encoder_kind->open(tool->encoder_reference, tool->encoder_layer, tool->threads, err);
+    return !needed || tool->encoder;
+}
+
+static void close_encoder(const struct tool *tool)
+{
+    if (tool->encoder)
+        tool->encoder_kind->close(tool->encoder);
+}
+
+int score_tool_run(int argc, char **argv, const struct score_tool_encoder *encoder)
+{
+    struct tool tool = {.threads = core_count(),
+        .encoder_reference = BERTSCORE_ENCODER,
+        .encoder_layer = -1,
+        .encoder_kind = encoder,
+        .encoding = PTHREAD_MUTEX_INITIALIZER};
     struct error err = {0};
     bool help = false;
     if (!parse_options(argc, argv, &tool, &help, &err)) {
@@ -401,12 +457,16 @@ int score_tool_run(int argc, char **argv)
         print_help();
         return 0;
     }
+    if (!open_encoder(&tool, &err))
+        return report(&err, 1);
     if (!open_files(&tool, &err)) {
         struct error ignored;
         close_files(&tool, &ignored);
+        close_encoder(&tool);
         return report(&err, 1);
     }
     run_threads(&tool);
+    close_encoder(&tool);
     bool closed = close_files(&tool, &err);
     if (tool.failed)
         return report(&tool.error, 1);

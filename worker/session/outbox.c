@@ -107,6 +107,7 @@ static Lumigrid__Provenance *make_provenance(const struct task_provenance *from)
     to->dtype = copy_text(from->dtype);
     to->backend = copy_text(from->backend);
     to->seed = from->seed;
+    to->encoder = copy_text(from->encoder ? from->encoder : "");
     return to;
 }
 

@@ -41,6 +41,11 @@ static bool parse_settings(const char *text, struct task_settings *out, struct e
     const json_t *generation = json_object_get(out->root, "generation_config");
     out->generation = json_is_object(generation) ? generation : NULL;
     out->seed = (uint64_t)json_integer_value(json_object_get(out->root, "seed"));
+    const json_t *bertscore = json_object_get(out->root, "bertscore");
+    const json_t *layer = json_object_get(bertscore, "layer");
+    const char *encoder = json_string_value(json_object_get(bertscore, "model"));
+    out->bertscore_model = encoder ? encoder : BERTSCORE_ENCODER;
+    out->bertscore_layer = json_is_integer(layer) ? (int)json_integer_value(layer) : -1;
     const char *dtype = json_string_value(json_object_get(out->root, "dtype"));
     return !dtype || parse_dtype(dtype, out, err);
 }
@@ -57,11 +62,28 @@ static bool find_metrics(struct active *active, struct error *err)
             return error_set(
                 err, ERROR_UNSUPPORTED, "this worker knows no metric \"%.60s\"", assign->metrics[i]);
         values += metric->key_count;
+        active->needs_encoder = active->needs_encoder || !metric->score;
         if (active->metric_count == TASK_METRICS_MAX || values > TASK_VALUES_MAX)
             return error_set(err, ERROR_TOO_LARGE, "a task takes at most %d metrics", TASK_METRICS_MAX);
         active->metrics[active->metric_count++] = metric;
     }
     return true;
+}
+
+/* A prediction that was made but not scored. */
+struct unscored {
+    struct unscored *next;
+    size_t position;
+    struct active_prediction prediction; /* its text is owned */
+    const struct task_provenance *provenance;
+};
+
+static struct unscored *unscored_free(struct unscored *u)
+{
+    struct unscored *next = u->next;
+    free((char *)u->prediction.text);
+    free(u);
+    return next;
 }
 
 struct active *active_open(Lumigrid__Assign *assign, const struct runner_events *events)
@@ -91,6 +113,8 @@ void active_close(struct active *active)
 {
     if (!active)
         return;
+    while (active->unscored)
+        active->unscored = unscored_free(active->unscored);
     translation_free(&active->translation);
     json_decref(active->settings.root);
     lumigrid__assign__free_unpacked(active->assign, NULL);
@@ -130,7 +154,8 @@ static void scores_fail(struct scores *scores, const char *metric, const struct 
 }
 
 /* A metric gives all its values or none; a value that is not finite would poison every mean it enters. */
-static void score_one(const struct metric *metric, const struct metric_sample *sample, struct scores *scores)
+static void score_one(struct active *active, const struct metric *metric, const struct metric_sample *sample,
+    struct scores *scores)
 {
     struct error err = {0};
     double values[TASK_VALUES_MAX];
@@ -139,7 +164,8 @@ static void score_one(const struct metric *metric, const struct metric_sample *s
         scores_fail(scores, metric->name, &err);
         return;
     }
-    if (!metric->score(sample, values, &err)) {
+    if (metric->score ? !metric->score(sample, values, &err)
+                      : !bertscore_encoder_score(&active->bertscore, sample, values, &err)) {
         scores_fail(scores, metric->name, &err);
         return;
     }
@@ -165,7 +191,7 @@ static void emit(struct active *active, size_t position, const struct task_prove
     active->events->on_result(active->events->context, active->assign, provenance, result);
 }
 
-void active_sample_done(struct active *active, size_t position, const struct active_prediction *prediction,
+static void score(struct active *active, size_t position, const struct active_prediction *prediction,
     const struct task_provenance *provenance)
 {
     const Lumigrid__Sample *sample = active->assign->samples[position];
@@ -180,7 +206,7 @@ void active_sample_done(struct active *active, size_t position, const struct act
     struct scores scores;
     scores.count = scores.failed_count = 0;
     for (size_t i = 0; i < active->metric_count; i++)
-        score_one(active->metrics[i], &input, &scores);
+        score_one(active, active->metrics[i], &input, &scores);
     struct task_result result = {.prediction = prediction->text,
         .prediction_len = prediction->text_len,
         .keys = scores.keys,
@@ -194,7 +220,44 @@ void active_sample_done(struct active *active, size_t position, const struct act
         .seconds = prediction->seconds,
         .truncated = prediction->truncated,
         .finish_reason = prediction->finish_reason};
-    emit(active, position, provenance, &result);
+    struct task_provenance with_encoder = *provenance;
+    with_encoder.encoder = active->needs_encoder ? active->encoder_name : NULL;
+    emit(active, position, &with_encoder, &result);
+}
+
+void active_sample_done(struct active *active, size_t position, const struct active_prediction *prediction,
+    const struct task_provenance *provenance)
+{
+    if (!active->needs_encoder) {
+        score(active, position, prediction, provenance);
+        return;
+    }
+    struct unscored *u = calloc(1, sizeof(*u));
+    char *text = malloc(prediction->text_len + 1);
+    if (!u || !text) {
+        struct error err;
+        error_set(&err, ERROR_MEMORY, "no memory to keep a prediction of %zu bytes", prediction->text_len);
+        active_sample_failed(active, position, &err, provenance);
+        free(u);
+        free(text);
+        return;
+    }
+    memcpy(text, prediction->text, prediction->text_len);
+    *u = (struct unscored){active->unscored, position, *prediction, provenance};
+    u->prediction.text = text;
+    active->samples[position].handle = 0;
+    active->unscored = u;
+}
+
+void active_score_waiting(struct active *active)
+{
+    while (active->unscored) {
+        struct unscored *u = active->unscored;
+        active->unscored = u->next;
+        if (!active_done(active))
+            score(active, u->position, &u->prediction, u->provenance);
+        unscored_free(u);
+    }
 }
 
 void active_sample_failed(struct active *active, size_t position, const struct error *error,

@@ -7,6 +7,7 @@
 
 #include "worker/engine/engine.h"
 #include "worker/metrics/metric.h"
+#include "worker/task/bertscore_encoder.h"
 #include "worker/task/task.h"
 #include "worker/task/translation.h"
 
@@ -22,10 +23,13 @@ struct task_settings {
     bool has_dtype;
     enum dtype dtype;
     uint64_t seed;
+    const char *bertscore_model;
+    int bertscore_layer; /* -1: the usual one of that model */
 };
 
 struct resident;
 struct active;
+struct unscored;
 
 /* One sample's place in its task, as the callback context of its generation. */
 struct active_sample {
@@ -42,7 +46,12 @@ struct active {
     struct task_settings settings;
     const struct metric *metrics[TASK_METRICS_MAX];
     size_t metric_count;
-    struct resident *resident;      /* NULL: needs no model */
+    struct resident *resident; /* NULL: needs no model */
+    bool needs_encoder;        /* for a metric */
+    struct resident *encoder;  /* NULL: none yet, or not needed */
+    struct bertscore_encoder bertscore;
+    char encoder_name[256];
+    struct unscored *unscored;      /* predictions that wait for the encoder */
     struct translation translation; /* once begun */
     struct active_sample *samples;  /* [assign->n_samples] */
     size_t ended;
@@ -64,7 +73,8 @@ bool active_done(const struct active *active);
 /* The task cannot go on. */
 void active_fail(struct active *active, const struct error *error);
 
-/* The sample at `position` ended with this prediction: scores it and hands the result over. */
+/* The sample at `position` ended with this prediction: scores it and hands the result over; where a metric
+ * needs an encoder, with the next active_score_waiting. */
 struct active_prediction {
     const char *text;
     size_t text_len;
@@ -75,6 +85,9 @@ struct active_prediction {
 };
 void active_sample_done(struct active *active, size_t position, const struct active_prediction *prediction,
     const struct task_provenance *provenance);
+/* Runs the encoder over what waits. Not from within an engine's step: engines share their device's scratch.
+ */
+void active_score_waiting(struct active *active);
 void active_sample_failed(struct active *active, size_t position, const struct error *error,
     const struct task_provenance *provenance);
 

@@ -196,7 +196,7 @@ void infer_cancel(struct active *active)
 
 void infer_score_only(struct active *active)
 {
-    static const struct task_provenance none = {"", "", "", "", 0};
+    static const struct task_provenance none = {"", "", "", "", 0, NULL};
     struct error err;
     active->begun = true;
     for (size_t i = 0; i < active->assign->n_samples; i++) {

@@ -117,10 +117,40 @@ static void take_orders(struct runner *runner)
     }
 }
 
+/* The encoder of a task's metrics, in float32 whatever the task's model computes in. False: not there yet, or
+ * failed. */
+static bool encoder_ready(struct runner *runner, struct active *active)
+{
+    struct error err = {0};
+    const struct task_settings *settings = &active->settings;
+    if (!active->encoder)
+        active->encoder = resident_acquire(runner->residents, settings->bertscore_model, DTYPE_F32, &err);
+    if (!active->encoder) {
+        active_fail(active, &err);
+        return false;
+    }
+    struct resident *encoder = active->encoder;
+    if (encoder->state == RESIDENT_FAILED)
+        active_fail(active, &encoder->error);
+    if (encoder->state != RESIDENT_READY)
+        return false;
+    if (!bertscore_encoder_init(
+            encoder->model, encoder->engine, settings->bertscore_layer, &active->bertscore, &err)) {
+        active_fail(active, &err);
+        return false;
+    }
+    const char *name = strstr(encoder->reference, "://");
+    snprintf(active->encoder_name, sizeof active->encoder_name, "%.200s_L%d",
+        name ? name + 3 : encoder->reference, active->bertscore.layer);
+    return true;
+}
+
 /* Gives a task that has not begun its model, and begins it once the model is there. */
 static void begin(struct runner *runner, struct active *active)
 {
     struct error err = {0};
+    if (active->needs_encoder && !encoder_ready(runner, active))
+        return;
     if (active->assign->kind == LUMIGRID__TASK_KIND__TASK_KIND_SCORE) {
         infer_score_only(active);
         return;
@@ -147,7 +177,8 @@ static void begin(struct runner *runner, struct active *active)
 static void tell_progress(struct runner *runner, struct active *active)
 {
     struct resident_progress progress;
-    if (!active->resident || active->begun || !resident_progress(active->resident, &progress))
+    struct resident *loading = active->resident ? active->resident : active->encoder;
+    if (!loading || active->begun || !resident_progress(loading, &progress))
         return;
     runner->events.on_progress(runner->events.context, active->assign,
         progress.downloading ? "download" : "load", progress.file, progress.done_bytes, progress.total_bytes);
@@ -166,6 +197,8 @@ static void end(struct runner *runner, struct active *active)
         simulate_close(active);
     if (active->resident)
         resident_release(active->resident);
+    if (active->encoder)
+        resident_release(active->encoder);
     active_close(active);
     pthread_mutex_lock(&runner->lock);
     runner->task_count--;
@@ -216,6 +249,8 @@ static uint64_t advance(struct runner *runner)
         if (r->live > 0)
             due_ns = 0;
     }
+    for (struct active *a = runner->active; a; a = a->next)
+        active_score_waiting(a);
     reap(runner);
     return due_ns;
 }

@@ -16,7 +16,7 @@ struct simulation {
     size_t next;
 };
 
-static const struct task_provenance PROVENANCE = {"simulated", "simulated", "none", "sim", 0};
+static const struct task_provenance PROVENANCE = {"simulated", "simulated", "none", "sim", 0, NULL};
 
 bool simulate_matches(const char *model_reference)
 {

@@ -45,6 +45,7 @@ struct task_result {
 struct task_provenance {
     const char *model_digest, *tokenizer_digest, *dtype, *backend;
     uint64_t seed;
+    const char *encoder; /* of BERTScore, with its layer; NULL: none */
 };
 
 struct runner_events {

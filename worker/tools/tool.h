@@ -19,6 +19,7 @@ struct tool {
     /* `usage_error` is set when the options are wrong. */
     bool (*run)(const struct config *config, bool *usage_error, struct error *err);
 };
+extern const struct score_tool_encoder tool_encoder; /* worker/metrics/score_tool.h */
 extern const struct tool tool_tokenize, tool_logits, tool_generate, tool_bench, tool_inspect;
 
 /* Options of every tool that opens a model. */

@@ -52,7 +52,7 @@ int tools_run(int argc, char **argv)
 {
     log_open("worker", LOG_LEVEL_WARN, LOG_FORMAT_LOGFMT);
     if (argc > 1 && strcmp(argv[1], "score") == 0)
-        return score_tool_run(argc - 1, argv + 1); /* the metrics' own */
+        return score_tool_run(argc - 1, argv + 1, &tool_encoder); /* the metrics' own */
     for (size_t i = 0; argc > 1 && i < TOOL_COUNT; i++)
         if (strcmp(tools[i]->name, argv[1]) == 0)
             return run(tools[i], argc - 1, argv + 1);

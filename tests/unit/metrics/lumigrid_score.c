@@ -11,5 +11,5 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: lumigrid-score score …\n");
         return 2;
     }
-    return score_tool_run(argc - 1, argv + 1);
+    return score_tool_run(argc - 1, argv + 1, NULL);
 }

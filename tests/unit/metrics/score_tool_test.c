@@ -73,7 +73,7 @@ static int run(const struct files *f, const char *metrics, const char *threads)
     FILE *errors = fopen(f->errors, "wb");
     assert_non_null(errors);
     dup2(fileno(errors), 2);
-    int status = score_tool_run(9, argv);
+    int status = score_tool_run(9, argv, NULL);
     (void)fflush(stderr);
     dup2(saved, 2);
     close(saved);

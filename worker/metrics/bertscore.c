@@ -1,0 +1,89 @@
+#include "worker/metrics/bertscore.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "worker/metrics/registry.h"
+
+/* Where scores agree best with people's, as measured by bert-score's authors (its table model2layers). */
+static const struct {
+    const char *name;
+    int layer;
+} LAYERS[] = {
+    {"roberta-large", 17},
+    {"roberta-base", 10},
+    {"roberta-large-mnli", 19},
+    {"bert-base-uncased", 9},
+    {"bert-large-uncased", 18},
+    {"bert-base-multilingual-cased", 9},
+    {"xlm-roberta-base", 9},
+    {"xlm-roberta-large", 17},
+};
+
+int bertscore_default_layer(const char *reference)
+{
+    size_t len = strcspn(reference, "@");
+    for (size_t i = 0; i < sizeof LAYERS / sizeof *LAYERS; i++) {
+        size_t name_len = strlen(LAYERS[i].name);
+        if (len > name_len && reference[len - name_len - 1] == '/' &&
+            memcmp(reference + len - name_len, LAYERS[i].name, name_len) == 0)
+            return LAYERS[i].layer;
+    }
+    return -1;
+}
+
+static void scale_to_unit(float *states, size_t tokens, size_t width)
+{
+    for (size_t t = 0; t < tokens; t++) {
+        float *row = states + t * width;
+        double sum = 0;
+        for (size_t i = 0; i < width; i++)
+            sum += (double)row[i] * (double)row[i];
+        float inverse = sum > 0 ? (float)(1 / sqrt(sum)) : 0.0F;
+        for (size_t i = 0; i < width; i++)
+            row[i] *= inverse;
+    }
+}
+
+static float dot(const float *x, const float *y, size_t width)
+{
+    float sums[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= width; i += 8)
+        for (size_t l = 0; l < 8; l++)
+            sums[l] += x[i + l] * y[i + l];
+    for (; i < width; i++)
+        sums[0] += x[i] * y[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/* The mean, over the tokens of x that are not special, of the best similarity with any token of y. */
+static double mean_best(const float *x, size_t x_tokens, const float *y, size_t y_tokens, size_t width)
+{
+    double sum = 0;
+    for (size_t i = 1; i + 1 < x_tokens; i++) {
+        float best = -INFINITY;
+        for (size_t j = 0; j < y_tokens; j++)
+            best = fmaxf(best, dot(x + i * width, y + j * width, width));
+        sum += (double)best;
+    }
+    return sum / (double)(x_tokens - 2);
+}
+
+void bertscore_match(float *prediction, size_t prediction_tokens, float *reference, size_t reference_tokens,
+    size_t width, double values[BERTSCORE_VALUES])
+{
+    memset(values, 0, BERTSCORE_VALUES * sizeof *values);
+    if (prediction_tokens <= 2 || reference_tokens <= 2)
+        return;
+    scale_to_unit(prediction, prediction_tokens, width);
+    scale_to_unit(reference, reference_tokens, width);
+    double precision = mean_best(prediction, prediction_tokens, reference, reference_tokens, width);
+    double recall = mean_best(reference, reference_tokens, prediction, prediction_tokens, width);
+    values[0] = precision;
+    values[1] = recall;
+    values[2] = precision + recall == 0 ? 0 : 2 * precision * recall / (precision + recall);
+}
+
+static const char *const keys[] = {"precision", "recall", "f1", NULL};
+const struct metric metric_bertscore = {"bertscore", "1", keys, BERTSCORE_VALUES, true, false, NULL};
