@@ -456,9 +456,12 @@ cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t,
 {
     return cudaMallocAsync(pointer, bytes, stream);
 }
+/* Giving back is no call that can be made to fail: it takes no memory. */
 cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream)
 {
-    CALL if (pointer == nullptr) return cudaSuccess;
+    LOCK;
+    if (pointer == nullptr)
+        return cudaSuccess;
     if (is_capturing(stream))
         return fail(cudaErrorStreamCaptureUnsupported);
     return enqueue(stream, [pointer] { return device_free(pointer) ? cudaSuccess : cudaErrorInvalidValue; });
