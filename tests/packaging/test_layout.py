@@ -61,3 +61,28 @@ def test_service_is_valid_and_confined(installed, part):
     assert not [line for line in done.stderr.splitlines() if "lumigrid" in line], done.stderr
     done = subprocess.run(["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", local], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout.splitlines()[-1] if done.stdout else done.stderr
+
+
+@pytest.mark.parametrize("line,offered", [
+    ("lumigrid ", {"up", "dataset", "experiment", "worker"}),
+    ("lumigrid data", {"dataset"}),
+    ("lumigrid dataset ", {"upload", "list", "show", "download", "delete"}),
+    ("lumigrid experiment submit --max", {"--max-samples"}),
+    ("lumigrid dataset upload ", set()),  # a file's name is bash's own matter
+    ("lumigrid-worker ", {"generate", "score", "bench"}),
+    ("lumigrid-worker --dt", {"--dtype"}),
+])
+def test_bash_completes(installed, line, offered):
+    words = line.split(" ")
+    script = (f"source {installed}/share/bash-completion/completions/lumigrid; COMP_WORDS=({' '.join(w or chr(39) * 2 for w in words)}); COMP_CWORD={len(words) - 1}; "
+              f"_lumigrid_complete {words[0]}; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": f"{installed}/bin:{os.environ['PATH']}"})
+    said = set(done.stdout.split())
+    assert offered <= said and (offered or not said), done.stdout + done.stderr
+
+
+def test_manual_pages_name_every_command_and_option(installed):
+    page = (installed / "share/man/man1/lumigrid.1").read_text().replace("\\-", "-")
+    for words in re.findall(r"^  ([a-z][a-z-]*(?: [a-z-]+)?)", subprocess.run([installed / "bin/lumigrid", "--help"], capture_output=True, text=True).stdout, re.M):
+        assert f".SS lumigrid {words}" in page
+    assert "--max-samples" in page and "--dtype" in (installed / "share/man/man8/lumigrid-worker.8").read_text().replace("\\-", "-")
