@@ -132,9 +132,11 @@ struct kernels {
 extern const struct kernels kernels_generic;
 #ifdef __x86_64__
 extern const struct kernels kernels_avx2;
+extern const struct kernels kernels_avx512;
 #endif
 
-/* The best build this machine can run; LUMIGRID_CPU_KERNELS=generic asks for the one that runs anywhere. */
+/* The best build this machine can run; LUMIGRID_CPU_KERNELS names another (generic, avx2, avx512), which is
+ * taken when the machine can run it. On 64-bit ARM the generic build is NEON: every such processor has it. */
 const struct kernels *kernels_pick(void);
 
 #endif
