@@ -12,10 +12,12 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "coordinator/api/audit.h"
 #include "coordinator/api/auth.h"
 #include "coordinator/api/dataset_upload.h"
 #include "coordinator/api/events.h"
 #include "coordinator/api/rotation.h"
+#include "coordinator/api/tls.h"
 #include "coordinator/store/store.h"
 
 enum {
@@ -26,7 +28,6 @@ enum {
     UPLOAD_OVERHEAD_BYTES = 64 * 1024, /* multipart framing and the form's other fields */
     BODY_BYTES_PER_S_MIN = 256,        /* slower than this, after the timeout, is an attack or a dead link */
     SWEEP_INTERVAL_MS = 1000,
-    PEM_BYTES_MAX = 1 << 20,
 };
 
 static char TLS_PRIORITIES[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
@@ -356,40 +357,6 @@ static void request_log(const struct request *r, double seconds)
         LOG_FLOAT(seconds), "request_id", r->id, "actor", r->actor[0] ? r->actor : "-", (char *)0);
 }
 
-/* The client's address, as text. */
-static void peer_address(struct MHD_Connection *connection, char *out, socklen_t size)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    const void *bytes = !address ? NULL
-                        : address->sa_family == AF_INET6
-                            ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
-                            : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
-    if (!bytes || !inet_ntop(address->sa_family, bytes, out, size))
-        snprintf(out, size, "-");
-}
-
-/* What changes something, or was refused to somebody, is kept in the audit log. */
-static void request_audit(const struct request *r, struct MHD_Connection *connection)
-{
-    bool asks =
-        strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0 || strcmp(r->method, "OPTIONS") == 0;
-    bool refused = r->status == MHD_HTTP_UNAUTHORIZED || r->status == MHD_HTTP_FORBIDDEN;
-    char address[INET6_ADDRSTRLEN];
-    if (!r->route || (asks && !refused) || r->status == 0)
-        return;
-    peer_address(connection, address, sizeof(address));
-    const struct store_audit entry = {.actor = r->actor[0] ? r->actor : "-",
-        .role = auth_role_name(r->role),
-        .address = address,
-        .method = r->method,
-        .path = r->path,
-        .status = r->status,
-        .request_id = r->id};
-    store_audit_append(r->api->store, &entry);
-}
-
 static void on_completed(
     void *context, struct MHD_Connection *connection, void **slot, enum MHD_RequestTerminationCode code)
 {
@@ -405,7 +372,7 @@ static void on_completed(
     api->counts.errors_client += r->status >= 400 && r->status < 500;
     api->counts.errors_server += r->status >= 500;
     request_log(r, seconds);
-    request_audit(r, connection);
+    audit_request(r, connection);
     struct http_connection *c = connection_of(connection);
     if (c)
         c->waiting_since_ns = uv_hrtime();
@@ -551,35 +518,6 @@ static void on_handle_closed(uv_handle_t *handle)
     server_handle_closed(handle->data);
 }
 
-/* A whole file of text; the caller frees. */
-static char *read_pem(const char *path, struct error *err)
-{
-    char *text = alloc_zero(PEM_BYTES_MAX + 1, 1);
-    FILE *file = fopen(path, "re");
-    size_t got = file ? fread(text, 1, PEM_BYTES_MAX, file) : 0;
-    bool fine = file && !ferror(file) && strstr(text, "-----BEGIN ");
-    int number = file ? 0 : errno;
-    if (file)
-        fclose(file);
-    if (fine && got > 0)
-        return text;
-    free(text);
-    error_set(err, ERROR_INVALID, "%s is no PEM file%s%s", path, number ? ": " : "",
-        number ? strerror(number) : "");
-    return NULL;
-}
-
-static bool load_tls(struct api *api, struct error *err)
-{
-    if (!api->options.tls_cert_file)
-        return true;
-    if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
-        return error_set(err, ERROR_UNSUPPORTED, "this libmicrohttpd was built without TLS");
-    api->tls_cert = read_pem(api->options.tls_cert_file, err);
-    api->tls_key = api->tls_cert ? read_pem(api->options.tls_key_file, err) : NULL;
-    return api->tls_key != NULL;
-}
-
 static void start_daemon(struct api *api)
 {
     const bool tls = api->tls_key != NULL;
@@ -598,7 +536,7 @@ static void start_daemon(struct api *api)
 
 bool server_open(struct api *api, struct error *err)
 {
-    if (!load_tls(api, err) || !listen_on(api, err))
+    if (!tls_load(api, err) || !listen_on(api, err))
         return false;
     start_daemon(api);
     if (!api->daemon) {
