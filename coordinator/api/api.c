@@ -6,6 +6,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "common/outbound.h"
 #include "coordinator/api/auth.h"
 #include "coordinator/api/events.h"
 #include "coordinator/api/models.h"
@@ -19,7 +20,7 @@ static void set_defaults(struct api_options *o)
     if (!o->deployment_type)
         o->deployment_type = "local";
     if (!o->outbound_hosts)
-        o->outbound_hosts = "localhost,127.0.0.1,[::1]";
+        o->outbound_hosts = OUTBOUND_HOSTS_DEFAULT;
     if (o->upload_bytes_max == 0)
         o->upload_bytes_max = 50 * 1024 * 1024;
     if (o->body_bytes_max == 0)

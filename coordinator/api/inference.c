@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/languages.h"
+#include "common/outbound.h"
 #include "coordinator/api/model_reference.h"
 #include "coordinator/api/server.h"
 
@@ -119,7 +120,7 @@ bool evaluation_check(struct request *request, const json_t *config)
     const char *url = text_of(json_object_get(config, "llm_as_judge"), "model_base_url");
     struct error err;
     char msg[800];
-    if (!url || model_url_allowed(url, request->api->options.outbound_hosts, &err))
+    if (!url || outbound_url_allowed(url, request->api->options.outbound_hosts, NULL, &err))
         return true;
     snprintf(msg, sizeof(msg), "model_base_url: %s; %s", err.message, err.hint);
     return refuse(request, config, "llm_as_judge", msg);

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static const char SCHEMES[] = "hf, file, gguf, oai, mistral, http, https, sim";
 static const char NAME_CHARS[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -79,27 +78,4 @@ bool model_reference_check(const char *reference, struct error *err)
         return true;
     return error_set(
         err, ERROR_INVALID, "the scheme \"%s\" is not supported: use one of %s", scheme, SCHEMES);
-}
-
-bool model_url_allowed(const char *url, const char *allowed, struct error *err)
-{
-    size_t scheme = strncasecmp(url, "http://", 7) == 0 ? 7 : strncasecmp(url, "https://", 8) == 0 ? 8 : 0;
-    if (scheme == 0)
-        return error_set(err, ERROR_INVALID, "the URL must begin with http:// or https://");
-    size_t authority = strcspn(url + scheme, "/?#");
-    const char *host = url + scheme;
-    if (authority == 0 || memchr(host, '@', authority) || memchr(host, '\\', authority))
-        return error_set(err, ERROR_INVALID, "the URL names no plain host");
-    size_t name = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#");
-    for (const char *p = allowed; *p;) {
-        size_t len = strcspn(p, ",");
-        if ((len == 1 && *p == '*') || (len == name && strncasecmp(p, host, name) == 0) ||
-            (len == authority && strncasecmp(p, host, authority) == 0))
-            return true;
-        p += len;
-        p += strspn(p, ", ");
-    }
-    error_set(err, ERROR_DENIED, "the host %.*s is not among those that may be called",
-        (int)(authority < 200 ? authority : 200), host);
-    return error_hint(err, "an administrator can allow it (option outbound-hosts)");
 }

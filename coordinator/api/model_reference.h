@@ -14,8 +14,4 @@ bool model_reference_check(const char *reference, struct error *err);
 /* The part before "://", into `out`. */
 void model_reference_scheme(const char *reference, char *out, size_t size);
 
-/* Whether a URL that a user gave may be called: http(s), no user part, and its host (with its port, when the
- * list says one) in the comma-separated allow-list; "*" allows any. */
-bool model_url_allowed(const char *url, const char *allowed, struct error *err);
-
 #endif

@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "common/outbound.h"
 #include "coordinator/api/metric_table.h"
 #include "coordinator/api/model_reference.h"
 #include "coordinator/api/server.h"
@@ -157,7 +158,7 @@ static bool check_model(struct pending *p)
     model_reference_scheme(model, scheme, sizeof(scheme));
     if (!url && strncmp(scheme, "http", 4) == 0)
         url = model;
-    if (url && !model_url_allowed(url, api->options.outbound_hosts, &err)) {
+    if (url && !outbound_url_allowed(url, api->options.outbound_hosts, NULL, &err)) {
         snprintf(msg, sizeof(msg), "%s; %s", err.message, err.hint);
         refuse(p,
             url == model                                 ? "model"
