@@ -205,6 +205,14 @@ void workers_tick(struct cluster *cluster)
 
 /* ---- hello ---- */
 
+static bool schemes_valid(char *const *schemes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strlen(schemes[i]) >= 32)
+            return false;
+    return count <= NAMES_MAX;
+}
+
 /* Devices as told by hello or a heartbeat; false: they break the rules. */
 static bool set_devices(struct worker *worker, Lumigrid__Device *const *devices, size_t count)
 {
@@ -213,7 +221,8 @@ static bool set_devices(struct worker *worker, Lumigrid__Device *const *devices,
     for (size_t i = 0; i < count; i++)
         if (strlen(devices[i]->name) >= 64 || !*devices[i]->name || strlen(devices[i]->description) >= 512 ||
             !text_valid(devices[i]->name, strlen(devices[i]->name)) ||
-            !text_valid(devices[i]->description, strlen(devices[i]->description)) || devices[i]->slots > 1024)
+            !text_valid(devices[i]->description, strlen(devices[i]->description)) ||
+            devices[i]->slots > 1024 || !schemes_valid(devices[i]->schemes, devices[i]->n_schemes))
             return false;
     free_devices(worker);
     worker->devices = alloc_zero(count, sizeof *worker->devices);
@@ -282,7 +291,10 @@ static bool join(
     struct scheduler_held *held = alloc_zero(hello->n_held, sizeof *held);
     struct scheduler_device *devices = alloc_zero(worker->device_count, sizeof *devices);
     for (size_t i = 0; i < worker->device_count; i++)
-        devices[i] = (struct scheduler_device){worker->devices[i].name, worker->devices[i].slots};
+        devices[i] = (struct scheduler_device){.name = worker->devices[i].name,
+            .slots = worker->devices[i].slots,
+            .schemes = (const char *const *)hello->devices[i]->schemes,
+            .scheme_count = hello->devices[i]->n_schemes};
     const struct scheduler_worker_spec spec = {
         .id = worker->id,
         .devices = devices,

@@ -81,7 +81,8 @@ static size_t first_ready_suspect(const struct job *job, uint64_t now_ms)
 
 static bool can_run(const struct device *device, const struct job *job)
 {
-    return worker_has(device->worker, job) && !(device->barred_count && device_bars(device, job));
+    return worker_has(device->worker, job) && device_takes(device, job) &&
+           !(device->barred_count && device_bars(device, job));
 }
 
 /* What giving this device's slot to this job costs, in seconds of share; the least is chosen. */
@@ -147,12 +148,12 @@ static struct job *choose(
     return best;
 }
 
-static uint64_t slots_of_all(const struct scheduler *scheduler)
+static uint64_t slots_for(const struct scheduler *scheduler, const struct job *job)
 {
     uint64_t slots = 0;
     for (struct worker *worker = scheduler->worker_list; worker; worker = worker->next)
         for (size_t i = 0; !worker->draining && i < worker->device_count; i++)
-            slots += worker->devices[i].slots;
+            slots += device_takes(&worker->devices[i], job) ? worker->devices[i].slots : 0;
     return slots ? slots : 1;
 }
 
@@ -276,7 +277,7 @@ static size_t without_worker(struct scheduler *scheduler, size_t free_count, con
 static void give(
     struct scheduler *scheduler, struct job *job, size_t at, struct device *device, uint64_t now_ms)
 {
-    uint64_t size = task_size(scheduler, job, device, slots_of_all(scheduler));
+    uint64_t size = task_size(scheduler, job, device, slots_for(scheduler, job));
     size_t range_count = carve(scheduler, job, at, size, now_ms);
     struct task *task = lease(scheduler, job, device, range_count, now_ms);
     charge(scheduler, job, task);

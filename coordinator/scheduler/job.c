@@ -120,11 +120,13 @@ static bool job_needs(
     struct scheduler *scheduler, struct job *job, const struct scheduler_job_spec *spec, struct error *err)
 {
     size_t known = scheduler->ability_count;
+    job->scheme = -1;
     if (*job->model) {
         const char *end = strstr(job->model, "://");
         char *scheme = end ? alloc_format("%.*s:", (int)(end - job->model), job->model) : alloc_string("hf:");
         if (!job_need(scheduler, job, scheme, err))
             return false;
+        job->scheme = ability_number(scheduler, scheme);
     }
     for (size_t i = 0; i < spec->metric_count; i++)
         if (!job_need(scheduler, job, alloc_format("metric:%s", spec->metrics[i]), err))

@@ -144,6 +144,10 @@ bool scheduler_job_progress(const struct scheduler *scheduler, const char *job_i
 struct scheduler_device {
     const char *name;
     uint32_t slots;
+    /* Runs models of these schemes only, and nothing that needs no model. None: runs whatever the worker runs
+     * and no other device of it lists. */
+    const char *const *schemes;
+    size_t scheme_count;
 };
 
 struct scheduler_held {

@@ -49,7 +49,10 @@ struct device {
     char *name;
     struct worker *worker;
     uint32_t slots, tasks;
-    char **barred; /* models that did not fit */
+    char **schemes; /* as abilities; none: what the worker's other devices do not list */
+    size_t scheme_count;
+    struct abilities schemes_own; /* that it lists; without a list, that another device lists */
+    char **barred;                /* models that did not fit */
     size_t barred_count;
     struct {
         uint64_t serial;
@@ -83,6 +86,7 @@ struct job {
     char *model;
     uint64_t model_hash;
     struct abilities needs;
+    int scheme; /* the ability's number; -1: needs no model */
     char **need_names;
     size_t need_count;
     uint64_t total, failed;
@@ -159,6 +163,7 @@ struct worker *worker_find(const struct scheduler *scheduler, const char *id);
 void worker_remove(struct scheduler *scheduler, struct worker *worker, bool clean, uint64_t now_ms);
 void worker_learn_abilities(const struct scheduler *scheduler, struct worker *worker);
 bool worker_has(const struct worker *worker, const struct job *job);
+bool device_takes(const struct device *device, const struct job *job); /* by the model's scheme */
 bool device_bars(const struct device *device, const struct job *job);
 bool device_holds(const struct device *device, const struct job *job);
 double device_rate(const struct device *device, const struct job *job);

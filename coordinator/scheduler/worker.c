@@ -11,13 +11,35 @@ struct worker *worker_find(const struct scheduler *scheduler, const char *id)
     return table_find_text(&scheduler->workers, id);
 }
 
+static struct abilities learn(const struct scheduler *scheduler, char *const *names, size_t count)
+{
+    struct abilities out = {0};
+    for (size_t i = 0; i < scheduler->ability_count; i++)
+        for (size_t j = 0; j < count; j++)
+            if (strcmp(scheduler->abilities[i], names[j]) == 0)
+                out.bits[i / 64] |= UINT64_C(1) << (i % 64);
+    return out;
+}
+
 void worker_learn_abilities(const struct scheduler *scheduler, struct worker *worker)
 {
-    worker->has = (struct abilities){0};
-    for (size_t i = 0; i < scheduler->ability_count; i++)
-        for (size_t j = 0; j < worker->name_count; j++)
-            if (strcmp(scheduler->abilities[i], worker->names[j]) == 0)
-                worker->has.bits[i / 64] |= UINT64_C(1) << (i % 64);
+    struct abilities listed = {0};
+    worker->has = learn(scheduler, worker->names, worker->name_count);
+    for (size_t i = 0; i < worker->device_count; i++) {
+        struct device *device = &worker->devices[i];
+        device->schemes_own = learn(scheduler, device->schemes, device->scheme_count);
+        for (size_t k = 0; k < ABILITIES_MAX / 64; k++)
+            listed.bits[k] |= device->schemes_own.bits[k];
+    }
+    for (size_t i = 0; i < worker->device_count; i++)
+        if (!worker->devices[i].scheme_count)
+            worker->devices[i].schemes_own = listed;
+}
+
+bool device_takes(const struct device *device, const struct job *job)
+{
+    bool listed = job->scheme >= 0 && (device->schemes_own.bits[job->scheme / 64] >> (job->scheme % 64) & 1);
+    return listed == (device->scheme_count > 0);
 }
 
 bool worker_has(const struct worker *worker, const struct job *job)
@@ -38,8 +60,8 @@ bool device_bars(const struct device *device, const struct job *job)
 
 bool device_holds(const struct device *device, const struct job *job)
 {
-    if (!*job->model)
-        return true;
+    if (!*job->model || device->scheme_count)
+        return true; /* nothing has to be loaded there */
     const struct worker *worker = device->worker;
     for (size_t i = 0; i < worker->resident_count; i++)
         if (worker->resident[i] == job->model_hash)
@@ -81,6 +103,7 @@ static void devices_free(struct worker *worker)
 {
     for (size_t i = 0; i < worker->device_count; i++) {
         list_free(worker->devices[i].barred, worker->devices[i].barred_count);
+        list_free(worker->devices[i].schemes, worker->devices[i].scheme_count);
         free(worker->devices[i].name);
     }
     free(worker->devices);
@@ -109,9 +132,15 @@ static void worker_describe(struct worker *worker, const struct scheduler_worker
     worker->device_count = spec->device_count;
     worker->devices = alloc_zero(spec->device_count, sizeof(struct device));
     for (size_t i = 0; i < spec->device_count; i++) {
-        worker->devices[i].name = alloc_string(spec->devices[i].name);
-        worker->devices[i].slots = spec->devices[i].slots;
-        worker->devices[i].worker = worker;
+        struct device *device = &worker->devices[i];
+        const struct scheduler_device *from = &spec->devices[i];
+        device->name = alloc_string(from->name);
+        device->slots = from->slots;
+        device->worker = worker;
+        device->scheme_count = from->scheme_count;
+        device->schemes = alloc_zero(from->scheme_count, sizeof(char *));
+        for (size_t k = 0; k < from->scheme_count; k++)
+            device->schemes[k] = alloc_format("%s:", from->schemes[k]);
     }
 }
 

@@ -137,7 +137,7 @@ static inline void add(struct bench *bench, struct scheduler_job_spec spec)
 static inline void join_holding(
     struct bench *bench, int number, uint32_t slots, const struct scheduler_held *held, size_t held_count)
 {
-    const struct scheduler_device device = {"cpu", slots};
+    const struct scheduler_device device = {.name = "cpu", .slots = slots};
     static const char *const schemes[] = {"hf", "sim"};
     static const char *const metrics[] = {"rouge"};
     const struct scheduler_worker_spec spec = {.id = uuid('b', number),

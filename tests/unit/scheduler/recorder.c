@@ -112,7 +112,7 @@ void recorder_close(struct recorder *recorder)
 
 void recorder_join(struct recorder *recorder, const char *worker, uint32_t slots)
 {
-    const struct scheduler_device device = {"cpu", slots};
+    const struct scheduler_device device = {.name = "cpu", .slots = slots};
     const char *const schemes[] = {"hf", "test"}, *const metrics[] = {"exact_match"};
     const struct scheduler_worker_spec spec = {.id = worker,
         .devices = &device,

@@ -311,7 +311,7 @@ static void worker_join(struct world *world, struct sim_worker *worker)
         if (task->used)
             held[held_count++] = (struct scheduler_held){task->job->id, task->id, task->attempt};
     }
-    const struct scheduler_device devices[] = {{"cpu", 4}, {"cuda:0", 2}};
+    const struct scheduler_device devices[] = {{.name = "cpu", .slots = 4}, {.name = "cuda:0", .slots = 2}};
     const char *const schemes[] = {"sim", "hf"};
     const struct scheduler_worker_spec spec = {.id = worker->id,
         .devices = devices,

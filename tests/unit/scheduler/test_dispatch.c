@@ -77,7 +77,7 @@ static void test_a_job_that_could_not_run_catches_up_a_little_only(void **state)
     serve(&recorder, 200);
     assert_int_equal(samples_of(&recorder, JOB_B), 0);
     uint64_t before = samples_of(&recorder, JOB_A);
-    const struct scheduler_device device = {"cpu", 1};
+    const struct scheduler_device device = {.name = "cpu", .slots = 1};
     const char *const schemes[] = {"hf", "mistral"};
     const struct scheduler_worker_spec able = {
         .id = WORKER_1, .devices = &device, .device_count = 1, .schemes = schemes, .scheme_count = 2};

@@ -248,7 +248,7 @@ static void test_waiting_names_what_is_missing(void **state)
 static void test_waiting_for_a_worker_that_has_it_all(void **state)
 {
     struct recorder recorder;
-    const struct scheduler_device device = {"cpu", 1};
+    const struct scheduler_device device = {.name = "cpu", .slots = 1};
     const char *const schemes[] = {"openai"}, *const metrics[] = {"exact_match"};
     const struct scheduler_worker_spec spec = {
         .id = WORKER_2, .devices = &device, .device_count = 1, .schemes = schemes, .scheme_count = 1};

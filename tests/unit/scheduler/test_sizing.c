@@ -105,7 +105,7 @@ static void test_speed_without_meaning_changes_nothing(void **state)
 static void test_each_device_gets_as_many_tasks_as_it_has_slots(void **state)
 {
     struct recorder recorder;
-    const struct scheduler_device devices[] = {{"cpu", 3}, {"cuda:0", 2}};
+    const struct scheduler_device devices[] = {{.name = "cpu", .slots = 3}, {.name = "cuda:0", .slots = 2}};
     const char *const schemes[] = {"hf"};
     const struct scheduler_worker_spec spec = {
         .id = WORKER_1, .devices = devices, .device_count = 2, .schemes = schemes, .scheme_count = 1};

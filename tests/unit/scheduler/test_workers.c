@@ -13,7 +13,7 @@ enum { LEASE_MS = 10000 };
 static bool join_holding(
     struct recorder *recorder, const char *worker, const struct scheduler_held *held, size_t held_count)
 {
-    const struct scheduler_device device = {"cpu", 2};
+    const struct scheduler_device device = {.name = "cpu", .slots = 2};
     const char *const schemes[] = {"hf"};
     const struct scheduler_worker_spec spec = {.id = worker,
         .devices = &device,
@@ -393,10 +393,34 @@ static void test_what_was_sent_before_a_second_hello_awaits_its_commit(void **st
     recorder_close(&recorder);
 }
 
+/* ---- devices for models of certain schemes ---- */
+
+static void test_a_device_that_lists_schemes_runs_these_only_and_no_other_device_does(void **state)
+{
+    static const char *const hosted[] = {"oai"}, *const schemes[] = {"hf", "oai"};
+    const struct scheduler_device devices[] = {
+        {.name = "cpu", .slots = 1}, {.name = "hosted", .slots = 3, .schemes = hosted, .scheme_count = 1}};
+    const struct scheduler_worker_spec spec = {
+        .id = WORKER_1, .devices = devices, .device_count = 2, .schemes = schemes, .scheme_count = 2};
+    struct recorder recorder;
+    (void)state;
+    recorder_open(&recorder, NULL);
+    assert_true(scheduler_worker_join(recorder.scheduler, &spec, recorder.now_ms, NULL));
+    recorder_add(&recorder, JOB_A, "hf://org/model", 1000, 1);
+    recorder_add(&recorder, JOB_B, "oai://model", 1000, 1);
+    recorder_run(&recorder);
+    assert_int_equal(recorder.lease_count, 4);
+    for (size_t i = 0; i < recorder.lease_count; i++)
+        assert_string_equal(
+            recorder.leases[i].device, strcmp(recorder.leases[i].job, JOB_A) == 0 ? "cpu" : "hosted");
+    recorder_close(&recorder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_renewed_leases_stay),
+        cmocka_unit_test(test_a_device_that_lists_schemes_runs_these_only_and_no_other_device_does),
         cmocka_unit_test(test_a_lease_that_is_no_longer_listed_ends_and_is_leased_again),
         cmocka_unit_test(test_a_new_lease_may_be_on_its_way_for_longer),
         cmocka_unit_test(test_a_silent_worker_is_forgotten),
