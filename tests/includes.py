@@ -28,9 +28,10 @@ ALLOWED = {
     "worker/model": {"worker/model/tokenizer"},
     "worker/backend": {"worker/model"},
     "worker/engine": {"worker/backend", "worker/model", "worker/model/tokenizer"},
-    "worker/metrics": {"worker/engine", "worker/model", "worker/model/tokenizer", "worker/backend"},
-    "worker/task": {"worker/engine", "worker/backend", "worker/model", "worker/model/tokenizer", "worker/metrics", "proto"},
-    "worker/session": {"worker/task", "worker/metrics", "proto"},
+    "worker/hosted": set(),
+    "worker/metrics": {"worker/hosted", "worker/engine", "worker/model", "worker/model/tokenizer", "worker/backend"},
+    "worker/task": {"worker/hosted", "worker/engine", "worker/backend", "worker/model", "worker/model/tokenizer", "worker/metrics", "proto"},
+    "worker/session": {"worker/hosted", "worker/task", "worker/metrics", "proto"},
     "worker/tools": {"worker/task", "worker/engine", "worker/backend", "worker/model", "worker/model/tokenizer", "worker/metrics"},
 }
 ROOMS = sorted(ALLOWED, key=len, reverse=True)

@@ -8,6 +8,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "common/outbound.h"
 #include "worker/backend/backend.h"
 #include "worker/session/session.h"
 #include "worker/tools/tools.h"
@@ -31,6 +32,13 @@ static const struct config_option OPTIONS[] = {
     {"memory", "SIZE", "0", "most memory for models and caches, such as 12GiB; 0: most of what is free",
         false, false},
     {"slots", "N", "2", "tasks that a device holds at once", false, false},
+    {"outbound-hosts", "LIST", OUTBOUND_HOSTS_DEFAULT, "hosts that users' model URLs may name", false, false},
+    {"hosted-slots", "N", "4", "tasks of models that others host at once; 0: none are taken", false, false},
+    {"hosted-concurrency", "N", "16", "requests in flight to one provider", false, false},
+    {"hosted-requests-per-minute", "N", "0", "most requests to one provider; 0: as its headers allow", false,
+        false},
+    {"hosted-timeout-s", "N", "120", "longest wait for one answer of a hosted model", false, false},
+    {"hosted-prices", "FILE", NULL, "prices of hosted models; the built-in table otherwise", false, false},
     {"drain-timeout-s", "N", "60", "how long SIGTERM waits for running tasks", false, false},
     {"log-level", "debug|info|warn|error", "info", "least severe lines to log", false, false},
     {"log-format", "logfmt|json", "logfmt", "how log lines are written", false, false},
@@ -104,6 +112,27 @@ static bool read_devices(const struct config *config, struct session_options *ou
         else
             out->devices[out->device_count++] = device;
     }
+    return true;
+}
+
+static bool read_hosted(const struct config *config, struct hosted_options *hosted,
+    struct session_options *out, struct error *err)
+{
+    int64_t slots, concurrency, per_minute, timeout_s;
+    if (!config_integer(config, "hosted-slots", 0, 64, &slots, err) ||
+        !config_integer(config, "hosted-concurrency", 1, 4096, &concurrency, err) ||
+        !config_integer(config, "hosted-requests-per-minute", 0, 1000000, &per_minute, err) ||
+        !config_integer(config, "hosted-timeout-s", 1, 86400, &timeout_s, err))
+        return false;
+    *hosted = (struct hosted_options){
+        .allowed_hosts = config_text(config, "outbound-hosts"),
+        .prices_file = config_text(config, "hosted-prices"),
+        .concurrency = (uint32_t)concurrency,
+        .requests_per_minute = (uint32_t)per_minute,
+        .timeout_s = (uint32_t)timeout_s,
+    };
+    out->hosted = hosted;
+    out->hosted_slots = (uint32_t)slots;
     return true;
 }
 
@@ -188,6 +217,7 @@ int main(int argc, char **argv)
 {
     struct config *config = NULL;
     struct session_options options = {0};
+    struct hosted_options hosted;
     struct error err = {0};
     char coordinator_key[NET_KEY_CHARS + 1];
     int64_t drain_timeout_s = 0;
@@ -201,7 +231,7 @@ int main(int argc, char **argv)
     else if (config_wants_version(config))
         puts("lumigrid-worker " LUMIGRID_VERSION);
     else if (!read_logging(config, &err) || !read_devices(config, &options, &err) ||
-             !read_endpoints(config, &options, &err) ||
+             !read_hosted(config, &hosted, &options, &err) || !read_endpoints(config, &options, &err) ||
              !config_integer(config, "drain-timeout-s", 0, 86400, &drain_timeout_s, &err))
         status = fail(&err, EXIT_USAGE);
     else if (!read_keys(config, &options, coordinator_key, &err))

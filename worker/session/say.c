@@ -10,7 +10,8 @@
 
 enum { METRICS_MAX = 64 };
 
-static const char *const SCHEMES[] = {"hf", "file", "gguf", "sim"};
+static const char *const SCHEMES[] = {"hf", "file", "gguf", "sim", "oai", "mistral", "http", "https"};
+enum { OWN_SCHEMES = 4 }; /* of these, run here; the others are hosted */
 
 static uint8_t *pack(const Lumigrid__Envelope *envelope, size_t *len)
 {
@@ -103,11 +104,26 @@ static Lumigrid__Device *describe_device(struct session *session, size_t index, 
     return out;
 }
 
+/* The device for hosted models, after the others; NULL where they are not taken. */
+static Lumigrid__Device *describe_hosted(const struct session *session)
+{
+    if (!session->hosted)
+        return NULL;
+    Lumigrid__Device *out = alloc_zero(1, sizeof(*out));
+    lumigrid__device__init(out);
+    out->name = HOSTED_DEVICE;
+    out->description = "models that others host";
+    out->slots = session->options.hosted_slots;
+    out->schemes = (char **)SCHEMES + OWN_SCHEMES;
+    out->n_schemes = sizeof(SCHEMES) / sizeof(SCHEMES[0]) - OWN_SCHEMES;
+    return out;
+}
+
 void say_hello(struct session *session)
 {
     Lumigrid__Envelope envelope = LUMIGRID__ENVELOPE__INIT;
     Lumigrid__Hello hello = LUMIGRID__HELLO__INIT;
-    Lumigrid__Device *devices[SESSION_DEVICES_MAX];
+    Lumigrid__Device *devices[SESSION_DEVICES_MAX + 1];
     struct runner_status statuses[SESSION_DEVICES_MAX] = {0};
     const char *metrics[METRICS_MAX];
     envelope.message_case = LUMIGRID__ENVELOPE__MESSAGE_HELLO;
@@ -120,40 +136,45 @@ void say_hello(struct session *session)
     hello.version = LUMIGRID_VERSION;
     hello.n_devices = session->options.device_count;
     hello.devices = devices;
-    for (size_t i = 0; i < hello.n_devices; i++)
+    for (size_t i = 0; i < session->options.device_count; i++)
         devices[i] = describe_device(session, i, &statuses[i]);
+    Lumigrid__Device *hosted = devices[hello.n_devices] = describe_hosted(session);
+    hello.n_devices += hosted != NULL;
     const struct metric *const *all = metric_all();
     for (; all[hello.n_metrics] && hello.n_metrics < METRICS_MAX; hello.n_metrics++)
         metrics[hello.n_metrics] = all[hello.n_metrics]->name;
     hello.metrics = (char **)metrics;
-    hello.n_schemes = sizeof(SCHEMES) / sizeof(SCHEMES[0]);
+    hello.n_schemes = hosted ? sizeof(SCHEMES) / sizeof(SCHEMES[0]) : OWN_SCHEMES;
     hello.schemes = (char **)SCHEMES;
     hello.held = list_held(session, &hello.n_held);
     send_envelope(session, &envelope);
     free_pointers(hello.held, hello.n_held);
-    for (size_t i = 0; i < hello.n_devices; i++) {
+    for (size_t i = 0; i < session->options.device_count; i++) {
         free(statuses[i].models);
         free(devices[i]);
     }
+    free(hosted);
 }
 
 void say_heartbeat(struct session *session)
 {
     Lumigrid__Envelope envelope = LUMIGRID__ENVELOPE__INIT;
     Lumigrid__Heartbeat beat = LUMIGRID__HEARTBEAT__INIT;
-    Lumigrid__Device *devices[SESSION_DEVICES_MAX];
+    Lumigrid__Device *devices[SESSION_DEVICES_MAX + 1];
     struct runner_status statuses[SESSION_DEVICES_MAX] = {0};
     size_t models = 0, resident_bytes = 0;
     envelope.message_case = LUMIGRID__ENVELOPE__MESSAGE_HEARTBEAT;
     envelope.heartbeat = &beat;
     beat.n_devices = session->options.device_count;
     beat.devices = devices;
-    for (size_t i = 0; i < beat.n_devices; i++) {
+    for (size_t i = 0; i < session->options.device_count; i++) {
         devices[i] = describe_device(session, i, &statuses[i]);
         models += statuses[i].model_count;
     }
+    Lumigrid__Device *hosted = devices[beat.n_devices] = describe_hosted(session);
+    beat.n_devices += hosted != NULL;
     beat.resident_models = alloc_zero(models + 1, sizeof(char *));
-    for (size_t i = 0; i < beat.n_devices; i++)
+    for (size_t i = 0; i < session->options.device_count; i++)
         for (size_t m = 0; m < statuses[i].model_count; m++)
             beat.resident_models[beat.n_resident_models++] = statuses[i].models[m];
     uv_resident_set_memory(&resident_bytes);
@@ -163,10 +184,11 @@ void say_heartbeat(struct session *session)
     send_envelope(session, &envelope);
     free_pointers(beat.running, beat.n_running);
     free(beat.resident_models);
-    for (size_t i = 0; i < beat.n_devices; i++) {
+    for (size_t i = 0; i < session->options.device_count; i++) {
         free(statuses[i].models);
         free(devices[i]);
     }
+    free(hosted);
 }
 
 void say_drain(struct session *session, const char *reason)

@@ -126,6 +126,8 @@ static void on_welcome(struct session *session, const Lumigrid__Welcome *welcome
 
 static struct device *find_device(struct session *session, const char *name)
 {
+    if (session->hosted && strcmp(name, HOSTED_DEVICE) == 0)
+        return &session->devices[0];
     for (size_t i = 0; i < session->options.device_count; i++)
         if (strcmp(session->devices[i].options.device, name) == 0)
             return &session->devices[i];
@@ -269,6 +271,7 @@ static bool open_devices(struct session *session, struct error *err)
         struct runner_events events = {outbox_on_result, outbox_on_end, outbox_on_progress, &session->outbox};
         device->session = session;
         device->options = session->options.devices[i];
+        device->options.hosted = session->hosted;
         if (!runner_open(&device->options, &events, &device->runner, err))
             return error_context(err, "device %s: ", device->options.device);
     }
@@ -298,7 +301,8 @@ bool session_open(
     outbox_open(&session->outbox, loop, on_outbox, session);
     uv_timer_init(loop, &session->timer);
     session->timer.data = session;
-    if (!open_devices(session, err)) {
+    if ((options->hosted_slots && !hosted_open(options->hosted, &session->hosted, err)) ||
+        !open_devices(session, err)) {
         session_close(session);
         return false;
     }
@@ -345,6 +349,7 @@ void session_close(struct session *session)
     net_dealer_close(session->dealer, LINGER_MS);
     for (size_t i = 0; i < session->options.device_count; i++)
         runner_close(session->devices[i].runner);
+    hosted_close(session->hosted);
     outbox_close(&session->outbox);
     uv_close((uv_handle_t *)&session->timer, NULL);
     while (session->held)

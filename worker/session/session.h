@@ -12,6 +12,7 @@
 
 #include "common/error.h"
 #include "common/net.h"
+#include "worker/hosted/hosted.h"
 #include "worker/task/task.h"
 
 enum { SESSION_ENDPOINTS_MAX = 8, SESSION_DEVICES_MAX = 16 };
@@ -23,6 +24,8 @@ struct session_options {
     struct net_keypair keys;
     struct runner_options devices[SESSION_DEVICES_MAX];
     size_t device_count;
+    const struct hosted_options *hosted; /* borrowed until session_open returns; its strings for longer */
+    uint32_t hosted_slots;               /* tasks of hosted models at once; 0: none are taken */
     uint32_t slots; /* tasks a device holds at once; 2: one runs while the next waits with its text */
 };
 

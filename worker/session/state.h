@@ -32,6 +32,10 @@ struct device {
     double busy_seconds_before;
 };
 
+/* Models that others host take no room on a device: the coordinator sees a device of their own, whose tasks
+ * the first device's runner runs, so that metrics have an engine where they need one. */
+#define HOSTED_DEVICE "hosted"
+
 enum session_state { SESSION_CONNECTING, SESSION_ACTIVE };
 
 struct session {
@@ -40,6 +44,7 @@ struct session {
     char id[37];
     char host[256];
     struct device devices[SESSION_DEVICES_MAX];
+    struct hosted *hosted; /* NULL: hosted models are not taken */
     struct outbox outbox;
     uv_timer_t timer; /* heartbeats when active, patience when not */
     struct net_dealer *dealer;

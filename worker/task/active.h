@@ -61,6 +61,7 @@ struct active {
     struct error error;
     uint64_t started_ns;
     struct simulation *simulation; /* sim:// only */
+    struct hosted_task *hosted;    /* models that others host only */
 };
 
 /* Parses settings and metric names; takes ownership of `assign`. Never NULL except without memory (then

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "worker/backend/backend.h"
 #include "worker/task/active.h"
+#include "worker/task/hosted_task.h"
 #include "worker/task/infer.h"
 #include "worker/task/resident.h"
 #include "worker/task/simulate.h"
@@ -145,6 +146,17 @@ static bool encoder_ready(struct runner *runner, struct active *active)
     return true;
 }
 
+static void begin_hosted(struct runner *runner, struct active *active)
+{
+    struct error err;
+    if (runner->options.hosted) {
+        hosted_task_begin(active, runner->options.hosted, wake, runner);
+        return;
+    }
+    error_set(&err, ERROR_UNSUPPORTED, "this worker calls no other servers");
+    active_fail(active, &err);
+}
+
 /* Gives a task that has not begun its model, and begins it once the model is there. */
 static void begin(struct runner *runner, struct active *active)
 {
@@ -158,6 +170,10 @@ static void begin(struct runner *runner, struct active *active)
     if (simulate_matches(active->assign->model)) {
         active->begun = true;
         simulate_open(active);
+        return;
+    }
+    if (hosted_task_matches(active)) {
+        begin_hosted(runner, active);
         return;
     }
     if (!active->resident) {
@@ -195,6 +211,8 @@ static void end(struct runner *runner, struct active *active)
     }
     if (active->simulation)
         simulate_close(active);
+    if (active->hosted)
+        hosted_task_close(active);
     if (active->resident)
         resident_release(active->resident);
     if (active->encoder)
@@ -238,6 +256,8 @@ static uint64_t advance(struct runner *runner)
             if (runner->progress_due_ns < due_ns)
                 due_ns = runner->progress_due_ns;
         }
+        if (a->hosted)
+            hosted_task_step(a);
         if (a->simulation && !active_done(a)) {
             uint64_t next_ns = simulate_step(a, now_ns);
             due_ns = next_ns < due_ns ? next_ns : due_ns;

@@ -14,6 +14,7 @@
 #include "worker/model/model.h"
 
 struct runner;
+struct hosted;
 
 struct runner_options {
     const char *device;        /* "cpu" */
@@ -21,6 +22,7 @@ struct runner_options {
     enum dtype dtype;          /* what weights are computed in unless a task says otherwise */
     const char *models_dir;    /* the hub cache; NULL: the hub's own default */
     const char *allow_dirs;    /* see struct model_options */
+    struct hosted *hosted;     /* the client for models that others host; NULL: such tasks are refused */
     uint64_t memory_bytes_max; /* models, caches and scratch together; 0: most of what is free at the start */
 };
 
