@@ -128,6 +128,10 @@ def test_references_and_the_workers_environment_say_where_and_with_which_key(mon
             assert c.wait_done(id)["status"] == "succeeded"
             document = c.document(id)
             assert document["model"] == model and len(document["predictions"]) == 3 and document["rouge"]["rouge1"]
+            # Dollars per million tokens are 0.15 and 0.60, 0.25 and 0.25; the prompts have 30 words, the answers 5.
+            cost = (30 * 0.15 + 5 * 0.60) / 1e6 if "gpt" in model else 35 * 0.25 / 1e6
+            assert document["cost"]["usd"] == pytest.approx([cost] * 3) and document["cost"]["usd_mean"] == pytest.approx(cost)
+            assert c.postgres.query(f"SELECT DISTINCT prompt_tokens, new_tokens, seconds > 0 FROM result WHERE job_id = '{id}'") == "30|5|t"
         assert {r["model"] for r in provider.requests} == {"gpt-4o-mini", "open-mistral-7b"}
         # This worker may call public addresses only, whatever the coordinator let through.
         asked = len(provider.requests)

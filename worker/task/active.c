@@ -136,8 +136,8 @@ void active_fail(struct active *active, const struct error *error)
 }
 
 struct scores {
-    const char *keys[TASK_VALUES_MAX];
-    double values[TASK_VALUES_MAX];
+    const char *keys[TASK_VALUES_MAX + 1]; /* and the price */
+    double values[TASK_VALUES_MAX + 1];
     size_t count;
     const char *failed[TASK_METRICS_MAX];
     const char *reasons[TASK_METRICS_MAX];
@@ -207,6 +207,10 @@ static void score(struct active *active, size_t position, const struct active_pr
     scores.count = scores.failed_count = 0;
     for (size_t i = 0; i < active->metric_count; i++)
         score_one(active, active->metrics[i], &input, &scores);
+    if (prediction->has_price) {
+        scores.keys[scores.count] = "cost/usd";
+        scores.values[scores.count++] = prediction->price_usd;
+    }
     struct task_result result = {.prediction = prediction->text,
         .prediction_len = prediction->text_len,
         .keys = scores.keys,

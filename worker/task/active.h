@@ -82,7 +82,9 @@ struct active_prediction {
     uint32_t prompt_tokens, new_tokens;
     double seconds;
     bool truncated;
-    const char *finish_reason;
+    const char *finish_reason; /* static */
+    bool has_price;            /* of a hosted model: recorded as the value "cost/usd" */
+    double price_usd;
 };
 void active_sample_done(struct active *active, size_t position, const struct active_prediction *prediction,
     const struct task_provenance *provenance);

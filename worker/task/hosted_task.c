@@ -15,7 +15,8 @@ struct letter {
     size_t position;
     bool failed;
     struct error error;
-    char *text, *finish_reason;
+    char *text;
+    const char *finish_reason; /* static */
     struct hosted_answer answer;
 };
 
@@ -41,6 +42,17 @@ bool hosted_task_matches(const struct active *active)
     return hosted_scheme(active->assign->model) || base_url_of(active);
 }
 
+/* A provider's word for why a text ended, in ours. */
+static const char *finish_name(const char *reason)
+{
+    static const char *const KNOWN[][2] = {{"stop", "eos"}, {"length", "length"}, {"model_length", "length"},
+        {"content_filter", "content_filter"}};
+    for (size_t i = 0; i < sizeof(KNOWN) / sizeof(KNOWN[0]); i++)
+        if (strcmp(reason, KNOWN[i][0]) == 0)
+            return KNOWN[i][1];
+    return "other";
+}
+
 static void on_done(void *context, const struct hosted_answer *answer, const struct error *error)
 {
     const struct active_sample *sample = context;
@@ -53,8 +65,7 @@ static void on_done(void *context, const struct hosted_answer *answer, const str
     } else {
         letter->answer = *answer;
         letter->text = alloc_copy(answer->text, answer->text_len);
-        letter->finish_reason =
-            alloc_string(strcmp(answer->finish_reason, "stop") == 0 ? "eos" : answer->finish_reason);
+        letter->finish_reason = finish_name(answer->finish_reason);
     }
     pthread_mutex_lock(&task->lock);
     *task->last = letter;
@@ -66,7 +77,6 @@ static void on_done(void *context, const struct hosted_answer *answer, const str
 static void letter_free(struct letter *letter)
 {
     free(letter->text);
-    free(letter->finish_reason);
     free(letter);
 }
 
@@ -152,7 +162,9 @@ static void end_sample(struct active *active, const struct letter *letter)
         .prompt_tokens = letter->answer.prompt_tokens,
         .new_tokens = letter->answer.new_tokens,
         .seconds = letter->answer.seconds,
-        .finish_reason = letter->finish_reason};
+        .finish_reason = letter->finish_reason,
+        .has_price = letter->answer.price_usd >= 0,
+        .price_usd = letter->answer.price_usd};
     active_sample_done(active, letter->position, &prediction, provenance);
 }
 
