@@ -376,6 +376,7 @@ static bool open_parts(struct program *program, struct error *err)
     if (!read_store_options(program->config, &store, err) ||
         !read_cluster_options(program->config, &cluster, err) || !read_api_options(program, &api, err))
         return false;
+    store.lease_ms = cluster.lease_ms;
     mkdir(data, 0700); /* whatever keeps it from being made shows when the key is written */
     program->keys_dir = keys ? alloc_string(keys) : alloc_format("%s/keys", data);
     cluster.keys_dir = program->keys_dir;

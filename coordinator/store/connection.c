@@ -12,7 +12,9 @@ struct connection {
     uv_loop_t *loop;
     const struct conninfo *info;
     struct connection_events events;
-    bool keep_trying, ready, closed;
+    unsigned kind;
+    bool checking, passed; /* the fence is asked; it said yes */
+    bool ready, closed;
     PGconn *pg;
     uv_poll_t *poll; /* one for each socket: libpq may change it while connecting */
     int poll_fd;
@@ -92,9 +94,9 @@ static void lost(struct connection *connection, const char *reason)
     stop_polling(connection);
     PQfinish(connection->pg);
     connection->pg = NULL;
-    connection->ready = false;
+    connection->ready = connection->checking = connection->passed = false;
     uv_timer_stop(&connection->timer);
-    if (connection->keep_trying) {
+    if (connection->kind & CONNECTION_KEEP_TRYING) {
         uv_timer_start(&connection->timer, on_timer, connection->retry_ms, 0);
         connection->retry_ms *= 2;
         if (connection->retry_ms > RETRY_MS_MAX)
@@ -120,18 +122,62 @@ static void watch(struct connection *connection, int events)
     uv_poll_start(connection->poll, events, on_poll);
 }
 
+static void become_ready(struct connection *connection)
+{
+    uv_timer_stop(&connection->timer);
+    PQsetnonblocking(connection->pg, 1);
+    connection->ready = true;
+    connection->retry_ms = RETRY_MS;
+    watch(connection, UV_READABLE);
+    connection->events.on_ready(connection->events.context);
+}
+
+/* In this order, so that a new leader either finds this session or is seen by it. */
+static void ask_fence(struct connection *connection)
+{
+    char sql[512];
+    snprintf(sql, sizeof sql,
+        "SELECT pg_advisory_lock_shared(" CONNECTION_LOCK_FENCED ");"
+        "SELECT pid FROM pg_locks WHERE" CONNECTION_LOCK_IS(CONNECTION_LOCK_LEADER) " AND pid = %d",
+        connection->info->leader_pid);
+    connection->checking = true;
+    if (PQsendQuery(connection->pg, sql))
+        watch(connection, UV_READABLE);
+    else
+        lost(connection, PQerrorMessage(connection->pg));
+}
+
+static void read_fence(struct connection *connection)
+{
+    if (!PQconsumeInput(connection->pg)) {
+        lost(connection, PQerrorMessage(connection->pg));
+        return;
+    }
+    while (!PQisBusy(connection->pg)) {
+        PGresult *result = PQgetResult(connection->pg);
+        if (!result) {
+            connection->checking = false;
+            if (connection->passed)
+                become_ready(connection);
+            else
+                lost(connection, "this coordinator is not the active one");
+            return;
+        }
+        connection->passed = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
+        PQclear(result);
+    }
+}
+
 static void connect_on(struct connection *connection)
 {
     switch (PQconnectPoll(connection->pg)) {
     case PGRES_POLLING_READING: watch(connection, UV_READABLE); break;
     case PGRES_POLLING_WRITING: watch(connection, UV_WRITABLE); break;
     case PGRES_POLLING_OK:
-        uv_timer_stop(&connection->timer);
-        PQsetnonblocking(connection->pg, 1);
-        connection->ready = true;
-        connection->retry_ms = RETRY_MS;
-        watch(connection, UV_READABLE);
-        connection->events.on_ready(connection->events.context);
+        if (connection->kind & CONNECTION_FENCED)
+            ask_fence(connection);
+        else
+            become_ready(connection);
         break;
     default: lost(connection, PQerrorMessage(connection->pg)); break;
     }
@@ -151,6 +197,10 @@ void connection_flush(struct connection *connection)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = poll->data;
+    if (connection->checking) {
+        read_fence(connection);
+        return;
+    }
     if (!connection->ready) {
         connect_on(connection);
         return;
@@ -270,13 +320,13 @@ static void on_timer(uv_timer_t *timer)
 }
 
 struct connection *connection_open(
-    uv_loop_t *loop, const struct conninfo *info, bool keep_trying, const struct connection_events *events)
+    uv_loop_t *loop, const struct conninfo *info, unsigned kind, const struct connection_events *events)
 {
     struct connection *connection = alloc_zero(1, sizeof *connection);
     connection->loop = loop;
     connection->info = info;
     connection->events = *events;
-    connection->keep_trying = keep_trying;
+    connection->kind = kind;
     connection->retry_ms = RETRY_MS;
     uv_timer_init(loop, &connection->timer);
     connection->timer.data = connection;

@@ -8,11 +8,25 @@
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/pool.h"
 
-/* "LUMIGRID" as a number: the key of the session's lock; one more is that of a migration. */
-#define LOCK_KEY "5500663921286621508"
-#define MIGRATION_KEY "5500663921286621509"
+enum { TRY_MS = 250, END_MS = 5000 /* for a session to end in */, BEATS = 6 /* in a lease */ };
 
-enum step { STEP_TRY, STEP_WAIT, STEP_PREPARE, STEP_VERSION, STEP_MIGRATE, STEP_NONE };
+/* Who has the lock and when that session was last heard, if it is idle: a stopped program's is, a slow
+ * statement's is not. NULL too where Postgres does not say (track_activities is off). */
+#define HOLDER                                                                                               \
+    "SELECT pid || ' ' || extract(epoch FROM backend_start) || ' ' || extract(epoch FROM state_change)"      \
+    " AS holder, pid FROM pg_locks JOIN pg_stat_activity USING (pid)"                                        \
+    " WHERE" CONNECTION_LOCK_IS(CONNECTION_LOCK_LEADER) " AND state = 'idle'"
+
+enum step {
+    STEP_TRY,
+    STEP_EVICT,
+    STEP_FENCE,
+    STEP_PREPARE,
+    STEP_VERSION,
+    STEP_MIGRATE,
+    STEP_BEAT,
+    STEP_NONE
+};
 
 struct leader {
     struct leader_options options;
@@ -21,6 +35,9 @@ struct leader {
     enum step step;
     bool was_active; /* once: losing the lock to another is then the end */
     const struct migration *next;
+    uv_timer_t timer; /* waiting: the next try; active: the next sign of life */
+    char holder[128]; /* as it was when it last changed, at: */
+    uint64_t holder_since_ms;
     char *answer; /* first value of the last good result */
     struct error trouble;
 };
@@ -34,6 +51,7 @@ static void enter(struct leader *leader, enum leader_state state, const struct e
 static void refuse(struct leader *leader, const struct error *reason)
 {
     leader->step = STEP_NONE;
+    uv_timer_stop(&leader->timer);
     connection_close(leader->connection);
     leader->connection = NULL;
     enter(leader, LEADER_REFUSED, reason);
@@ -51,16 +69,27 @@ static void ask(struct leader *leader, enum step step, const char *sql)
         connection_break(leader->connection);
 }
 
+/* The session must be seen to live: a standby ends one that is silent for a lease (SIGSTOP, a frozen
+ * machine). */
+static void on_beat(uv_timer_t *timer)
+{
+    struct leader *leader = timer->data;
+    if (leader->step == STEP_NONE && connection_pg(leader->connection))
+        ask(leader, STEP_BEAT, "SELECT 1");
+}
+
 static void migrate_next(struct leader *leader)
 {
     if (!leader->next->number) {
         leader->step = STEP_NONE;
         leader->was_active = true;
+        uv_timer_start(
+            &leader->timer, on_beat, leader->options.lease_ms / BEATS, leader->options.lease_ms / BEATS);
         enter(leader, LEADER_ACTIVE, NULL);
         return;
     }
     log_info("migrating the database", "migration", leader->next->name);
-    char *sql = alloc_format("BEGIN; SELECT pg_advisory_xact_lock(" MIGRATION_KEY ");\n%s\n;"
+    char *sql = alloc_format("BEGIN; SELECT pg_advisory_xact_lock(" CONNECTION_LOCK_MIGRATION ");\n%s\n;"
                              "INSERT INTO schema_migration (number, name) VALUES (%d, '%s'); COMMIT",
         leader->next->sql, leader->next->number, leader->next->name);
     ask(leader, STEP_MIGRATE, sql);
@@ -86,19 +115,78 @@ static void version_known(struct leader *leader)
     migrate_next(leader);
 }
 
+/* Ends the sessions of coordinators before: nothing of theirs is written from here on. */
+static void fence(struct leader *leader)
+{
+    char sql[512];
+    snprintf(sql, sizeof sql,
+        "SELECT count(*) FILTER (WHERE NOT ended) FROM (SELECT pg_terminate_backend(pid, %d) AS ended"
+        " FROM pg_locks WHERE" CONNECTION_LOCK_IS(CONNECTION_LOCK_FENCED) ") AS earlier",
+        END_MS);
+    ask(leader, STEP_FENCE, sql);
+}
+
 static void locked(struct leader *leader)
 {
     enter(leader, LEADER_MIGRATING, NULL);
+    fence(leader);
+}
+
+static void fenced(struct leader *leader)
+{
+    if (!leader->answer || strcmp(leader->answer, "0") != 0) {
+        fence(leader); /* one is still ending */
+        return;
+    }
     ask(leader, STEP_PREPARE,
         "SET client_min_messages = warning;"
         "CREATE TABLE IF NOT EXISTS schema_migration (number integer PRIMARY KEY, name text NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT clock_timestamp())");
 }
 
+static void try_lock(struct leader *leader)
+{
+    ask(leader, STEP_TRY,
+        "SELECT CASE WHEN pg_try_advisory_lock(" CONNECTION_LOCK_LEADER ") THEN 't'"
+        " ELSE (SELECT holder FROM (" HOLDER ") AS h) END");
+}
+
+static void on_try(uv_timer_t *timer)
+{
+    struct leader *leader = timer->data;
+    if (leader->step == STEP_NONE && connection_pg(leader->connection))
+        try_lock(leader);
+}
+
+/* As a standby, with `holder` being the other's last sign of life; empty: not known, or it is at work. */
+static void wait_on(struct leader *leader, const char *holder)
+{
+    uint64_t now_ms = uv_now(leader->options.loop);
+    leader->step = STEP_NONE;
+    if (leader->state != LEADER_WAITING)
+        enter(leader, LEADER_WAITING, NULL);
+    if (!*holder || strcmp(holder, leader->holder) != 0) {
+        snprintf(leader->holder, sizeof leader->holder, "%s", holder);
+        leader->holder_since_ms = now_ms;
+    }
+    /* Of BEATS signs in a lease it may miss all but two: the lock is had before the lease is over. */
+    if (now_ms - leader->holder_since_ms < leader->options.lease_ms / BEATS * (BEATS - 2)) {
+        uv_timer_start(&leader->timer, on_try, TRY_MS, 0);
+        return;
+    }
+    log_warn("the active coordinator is silent; its session is ended", "session", leader->holder);
+    char sql[1024];
+    snprintf(sql, sizeof sql,
+        "SELECT pg_terminate_backend(pid, %d) FROM (" HOLDER ") AS h WHERE holder = '%s'", END_MS,
+        leader->holder);
+    ask(leader, STEP_EVICT, sql);
+}
+
 static void tried(struct leader *leader)
 {
     struct error err = {0};
-    if (leader->answer && *leader->answer == 't') {
+    const char *answer = leader->answer ? leader->answer : "";
+    if (*answer == 't') {
         locked(leader);
     } else if (leader->was_active) {
         error_set(&err, ERROR_CONFLICT, "another coordinator took over this database while it was away");
@@ -109,8 +197,7 @@ static void tried(struct leader *leader)
         error_hint(&err, "stop it first, or start this one without --no-standby to wait for it");
         refuse(leader, &err);
     } else {
-        enter(leader, LEADER_WAITING, NULL);
-        ask(leader, STEP_WAIT, "SELECT pg_advisory_lock(" LOCK_KEY ")");
+        wait_on(leader, answer);
     }
 }
 
@@ -133,13 +220,15 @@ static void step_done(struct leader *leader)
     }
     switch (step) {
     case STEP_TRY: tried(leader); break;
-    case STEP_WAIT: locked(leader); break;
+    case STEP_EVICT: try_lock(leader); break;
+    case STEP_FENCE: fenced(leader); break;
     case STEP_PREPARE: ask(leader, STEP_VERSION, "SELECT max(number) FROM schema_migration"); break;
     case STEP_VERSION: version_known(leader); break;
     case STEP_MIGRATE:
         leader->next++;
         migrate_next(leader);
         break;
+    case STEP_BEAT: leader->step = STEP_NONE; break;
     case STEP_NONE: break;
     }
 }
@@ -164,7 +253,7 @@ static void on_input(void *context)
 
 static void on_ready(void *context)
 {
-    ask(context, STEP_TRY, "SELECT pg_try_advisory_lock(" LOCK_KEY ")");
+    try_lock(context);
 }
 
 static void on_lost(void *context, const char *reason)
@@ -172,6 +261,7 @@ static void on_lost(void *context, const char *reason)
     struct leader *leader = context;
     struct error err = {0};
     leader->step = STEP_NONE;
+    uv_timer_stop(&leader->timer);
     error_set(&err, ERROR_UNAVAILABLE, "Postgres cannot be reached: %s", reason);
     error_hint(&err, "check that Postgres runs and that --database is right; it is tried again and again");
     enter(leader, LEADER_CONNECTING, &err);
@@ -183,8 +273,21 @@ struct leader *leader_open(const struct leader_options *options)
     const struct connection_events events = {on_ready, on_input, on_lost, leader};
     leader->options = *options;
     leader->step = STEP_NONE;
-    leader->connection = connection_open(options->loop, options->info, true, &events);
+    uv_timer_init(options->loop, &leader->timer);
+    leader->timer.data = leader;
+    leader->connection = connection_open(options->loop, options->info, CONNECTION_KEEP_TRYING, &events);
     return leader;
+}
+
+int leader_pid(const struct leader *leader)
+{
+    PGconn *pg = connection_pg(leader->connection);
+    return pg ? PQbackendPID(pg) : 0;
+}
+
+static void free_leader(uv_handle_t *handle)
+{
+    free(handle->data);
 }
 
 void leader_close(struct leader *leader)
@@ -193,5 +296,5 @@ void leader_close(struct leader *leader)
         return;
     connection_close(leader->connection);
     free(leader->answer);
-    free(leader);
+    uv_close((uv_handle_t *)&leader->timer, free_leader);
 }

@@ -447,7 +447,8 @@ void pool_allow(struct pool *pool, bool allowed)
         struct lane *lane = &pool->lanes[i];
         const struct connection_events events = {on_ready, on_input, on_lost, lane};
         if (!lane->connection)
-            lane->connection = connection_open(pool->options.loop, pool->options.info, true, &events);
+            lane->connection = connection_open(
+                pool->options.loop, pool->options.info, CONNECTION_KEEP_TRYING | CONNECTION_FENCED, &events);
     }
     pump(pool);
 }

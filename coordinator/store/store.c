@@ -46,6 +46,7 @@ static void on_leader(void *context, enum leader_state state, const struct error
     struct store *store = context;
     store->leader_state = state;
     store->trouble = reason ? *reason : (struct error){0};
+    store->info.leader_pid = leader_pid(store->leader);
     pool_allow(store->pool, state == LEADER_ACTIVE);
     tell_state(store);
 }
@@ -81,6 +82,7 @@ bool store_open(uv_loop_t *loop, const struct store_options *options, struct sto
     store->appender = appender_open(store);
     const struct leader_options leader = {.loop = loop,
         .info = &store->info,
+        .lease_ms = or_default(options->lease_ms, 10000),
         .no_standby = options->no_standby,
         .on_state = on_leader,
         .context = store};

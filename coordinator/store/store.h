@@ -49,6 +49,7 @@ struct store_options {
     uint32_t request_timeout_ms; /* longest wait before being sent; 10000 */
     uint32_t results_bytes_max;  /* appended and not committed, see store_results_full; 64 MiB */
     uint32_t group_ms;           /* how long results gather before they are written; 3 */
+    uint32_t lease_ms;           /* an active coordinator that is silent for this long is overthrown; 10000 */
     bool no_standby;             /* REFUSED instead of STANDBY */
     void (*on_state)(void *context, enum store_state state, const struct error *reason);
     void *context;

@@ -321,7 +321,7 @@ struct store_upload *store_upload_begin(struct store *store, const struct store_
         fail_later(upload);
     } else {
         add_operation(upload, OPERATION_BEGIN, NULL);
-        upload->connection = connection_open(store->loop, &store->info, false, &events);
+        upload->connection = connection_open(store->loop, &store->info, CONNECTION_FENCED, &events);
     }
     return upload;
 }

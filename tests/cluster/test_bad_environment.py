@@ -1,9 +1,10 @@
 """Mistakes of those who run a cluster: each ends in one clear line where they look, and nothing hangs."""
+import signal
 import subprocess
 
 import pytest
 import requests
-from cluster import WORKER, Cluster, rows, wait_for
+from cluster import WORKER, Cluster, free_port, rows, wait_for
 
 
 @pytest.fixture
@@ -61,6 +62,46 @@ def test_a_second_coordinator_waits_and_takes_over(cluster):
     cluster.wait_ready()
     assert cluster.wait_done(id)["status"] == "succeeded"
     assert cluster.postgres.query(f"SELECT count(*) FROM result WHERE job_id = '{id}'") == "300"
+
+
+def test_a_stopped_coordinator_is_replaced_within_its_lease_and_fenced_when_it_awakes(cluster):
+    cluster.coordinator.terminate()
+    cluster.start_coordinator("--lease-ms", "2000")
+    cluster.wait_workers(1)
+    id = cluster.submit(cluster.dataset(rows(300)), "sim://?seconds=0.01")
+    first, tasks = cluster.coordinator, cluster.tasks_port
+    ports = {"http_port": free_port(), "tasks_port": free_port()}
+    second = cluster.spawn("second", cluster.coordinator_argv("--lease-ms", "2000", **ports))
+    wait_for("the standby's log line", lambda: "standby" in second.text())
+    cluster.workers.append(cluster.spawn("worker", [WORKER, "--coordinator", f"tcp://127.0.0.1:{tasks}", "--coordinator", f"tcp://127.0.0.1:{ports['tasks_port']}",
+                                                    "--coordinator-key", cluster.keys / "coordinator.pub", "--key", cluster.keys / "worker.key", "--threads", "1"]))
+    cluster.wait_workers(2)
+    wait_for("some samples", lambda: cluster.done_samples(id) >= 20)
+    first.signal(signal.SIGSTOP)
+    cluster.coordinator, cluster.url = second, f"http://127.0.0.1:{ports['http_port']}"
+    cluster.api = cluster.url + "/api/v1"
+    cluster.wait_ready()
+    assert "the active coordinator is silent" in second.text()
+    assert cluster.wait_done(id)["status"] == "succeeded"
+    first.signal(signal.SIGCONT)
+    assert first.wait() == 1
+    assert "another coordinator took over" in first.text()
+    assert cluster.postgres.query(f"SELECT count(*), count(DISTINCT index) FROM result WHERE job_id = '{id}'") == "300|300"
+    assert cluster.wait_done(cluster.submit(cluster.dataset(rows(3)), "sim://"))["status"] == "succeeded"
+
+
+def test_a_standby_leaves_an_idle_active_coordinator_alone(cluster):
+    cluster.coordinator.terminate()
+    first = cluster.start_coordinator("--lease-ms", "500")
+    session = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted"
+    holder = cluster.postgres.query(session)
+    second = cluster.spawn("second", cluster.coordinator_argv("--lease-ms", "500", http_port=free_port(), tasks_port=free_port()))
+    wait_for("the standby's log line", lambda: "standby" in second.text())
+    signs = "SELECT state_change FROM pg_stat_activity WHERE pid = " + holder
+    seen = set()
+    wait_for("signs of life of several leases", lambda: seen.add(cluster.postgres.query(signs)) or len(seen) > 15)
+    assert cluster.postgres.query(session) == holder and first.alive()
+    assert "is silent" not in second.text()
 
 
 def test_a_second_coordinator_that_must_not_wait_ends_with_one_line(cluster):
