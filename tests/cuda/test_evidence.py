@@ -140,3 +140,14 @@ def test_without_nvcc_it_says_so(tmp_path):
                           capture_output=True, text=True, check=False,
                           env={**os.environ, "PATH": "/nonexistent", "CUDA_HOME": "/nonexistent"})
     assert done.returncode == evidence.SKIPPED and done.stdout == "SKIPPED: nvcc is not installed\n"
+
+
+# The ordinary build compiles every kernel for every architecture, warnings being errors; one of them is looked into here, or
+# those of LUMIGRID_EVIDENCE_ARCH (sm_80,sm_90,sm_100,sm_120 takes minutes).
+@needs_nvcc
+def test_shipped_kernels():
+    sources = sorted((ROOT / "worker/backend/cuda").glob("*.cu"))
+    assert sources
+    status, output = run("--arch", os.environ.get("LUMIGRID_EVIDENCE_ARCH", "sm_90"), "--tensor", "product_tile", *sources)
+    print(output)
+    assert status == 0, output
