@@ -49,6 +49,21 @@ static void check_logits(const struct subject *s, const json_t *entry)
     free(decoder_ids);
 }
 
+/* Asked for alone, a layer is the same, although those above it are not computed. */
+static void check_layers_alone(const struct subject *s, const struct token_ids *batch, size_t batch_count,
+    float *const *states, size_t layers, size_t floats)
+{
+    struct error err = {0};
+    float *alone = malloc((floats + 1) * sizeof *alone);
+    for (size_t l = 0; l < layers; l++) {
+        int number = (int)l;
+        if (!engine_hidden_states(s->engine, batch, batch_count, &number, 1, &alone, &err))
+            fail_msg("%s", err.message);
+        assert_memory_equal(alone, states[l], floats * sizeof *alone);
+    }
+    free(alone);
+}
+
 /* All samples in one batch, all layers. */
 static void check_states(const struct subject *s, const json_t *list)
 {
@@ -69,6 +84,7 @@ static void check_states(const struct subject *s, const json_t *list)
     }
     if (!engine_hidden_states(s->engine, batch, json_array_size(list), numbers, layers, states, &err))
         fail_msg("%s", err.message);
+    check_layers_alone(s, batch, json_array_size(list), states, layers, total * hidden);
     size_t row = 0;
     json_array_foreach(list, i, entry)
     {

@@ -43,6 +43,7 @@ struct forward {
     /* Called with the states after the embeddings (0) and after each layer; NULL: nobody listens. */
     void (*on_layer)(void *context, size_t layer, struct tensor states);
     void *context;
+    size_t layers_unused; /* so many last layers that nobody listens to; encoder-only models leave them out */
 
     struct tensor slots[SLOT_COUNT];
 };

@@ -308,6 +308,9 @@ bool engine_hidden_states(struct engine *e, const struct token_ids *batch, size_
         if (!check_ids(e, batch[i].ids, batch[i].count, err) ||
             !check_length("a sample", batch[i].count, n->input_positions, err))
             return false;
+    size_t last = 0;
+    for (size_t i = 0; i < layer_count; i++)
+        last = (size_t)layers[i] > last ? (size_t)layers[i] : last;
     struct listener listener = {e, layers, layer_count, 0, out, err, false};
     for (size_t first = 0, next; first < batch_count; first = next) {
         size_t rows = 0;
@@ -323,6 +326,7 @@ bool engine_hidden_states(struct engine *e, const struct token_ids *batch, size_
         e->backend->ops->scratch_reset(e->backend);
         struct forward f = pass_forward(&e->pass, e->backend, NULL);
         f.on_layer = keep_layer;
+        f.layers_unused = n->encoder_layers - last;
         f.context = &listener;
         n->architecture->encode(n, &f);
         if (listener.failed || !e->backend->ops->sync(e->backend, err))

@@ -107,7 +107,7 @@ static struct tensor encode(const struct network *network, struct forward *f)
             .term_count = 3});
     norm(f, &m->embedding_norm, x, x);
     forward_layer_done(f, 0, x);
-    for (size_t i = 0; i < network->encoder_layers; i++) {
+    for (size_t i = 0; i + f->layers_unused < network->encoder_layers; i++) {
         const struct layer *layer = &m->layers[i];
         attention_self(f, &layer->attention, i, x, x, &x);
         norm(f, &layer->attention_norm, x, x);

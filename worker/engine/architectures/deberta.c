@@ -302,7 +302,7 @@ static struct tensor encode(const struct network *network, struct forward *f)
     norm(f, &m->embedding_norm, x, tensor_rows(words, 0, f->rows));
     norm(f, &m->embedding_norm, x, x);
     forward_layer_done(f, 0, x);
-    for (size_t i = 0; i < network->encoder_layers; i++) {
+    for (size_t i = 0; i + f->layers_unused < network->encoder_layers; i++) {
         const struct layer *layer = &m->layers[i];
         attend(f, m, layer, x, relative);
         norm(f, &layer->attention_norm, x, x);
