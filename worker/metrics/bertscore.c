@@ -10,14 +10,34 @@ static const struct {
     const char *name;
     int layer;
 } LAYERS[] = {
-    {"roberta-large", 17},
-    {"roberta-base", 10},
-    {"roberta-large-mnli", 19},
     {"bert-base-uncased", 9},
     {"bert-large-uncased", 18},
+    {"bert-base-cased-finetuned-mrpc", 9},
     {"bert-base-multilingual-cased", 9},
+    {"bert-base-chinese", 8},
+    {"bert-base-turkish-cased", 10},
+    {"roberta-base", 10},
+    {"roberta-large", 17},
+    {"roberta-large-mnli", 19},
+    {"roberta-base-openai-detector", 7},
+    {"roberta-large-openai-detector", 15},
+    {"distilroberta-base", 5},
     {"xlm-roberta-base", 9},
     {"xlm-roberta-large", 17},
+    {"scibert_scivocab_uncased", 8},
+    {"scibert_scivocab_cased", 9},
+    {"finbert", 10},
+    {"spanbert-base-cased", 8},
+    {"spanbert-large-cased", 17},
+    {"deberta-v2-xlarge", 10},
+    {"deberta-v2-xlarge-mnli", 17},
+    {"deberta-v2-xxlarge", 21},
+    {"deberta-v2-xxlarge-mnli", 22},
+    {"deberta-v3-xsmall", 10},
+    {"deberta-v3-small", 4},
+    {"deberta-v3-base", 9},
+    {"deberta-v3-large", 12},
+    {"mdeberta-v3-base", 10},
 };
 
 int bertscore_default_layer(const char *reference)

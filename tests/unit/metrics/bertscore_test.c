@@ -46,6 +46,7 @@ static void usual_encoders_have_a_layer(void **state)
     assert_int_equal(bertscore_default_layer("hf://FacebookAI/roberta-large"), 17);
     assert_int_equal(bertscore_default_layer("hf://FacebookAI/roberta-large@main"), 17);
     assert_int_equal(bertscore_default_layer("file:///models/bert-base-uncased"), 9);
+    assert_int_equal(bertscore_default_layer("hf://microsoft/deberta-v3-large"), 12);
     assert_int_equal(bertscore_default_layer("hf://someone/distilroberta-large"), -1);
     assert_int_equal(bertscore_default_layer("roberta-large"), -1);
 }
