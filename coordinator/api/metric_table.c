@@ -13,6 +13,7 @@ static const struct metric_entry METRICS[] = {
     {"comet", true},
     {"exact_match", true},
     {"token_length", true},
+    {"length", false},
     {"compression_ratio", false},
     {"copied_ngrams", false},
     {"g_eval_summarization", true},
