@@ -77,32 +77,46 @@ static float dot(const float *x, const float *y, size_t width)
     return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-/* The mean, over the tokens of x that are not special, of the best similarity with any token of y. */
-static double mean_best(const float *x, size_t x_tokens, const float *y, size_t y_tokens, size_t width)
+static bool is_special(const struct bertscore_text *x, size_t i)
 {
-    double sum = 0;
-    for (size_t i = 1; i + 1 < x_tokens; i++) {
-        float best = -INFINITY;
-        for (size_t j = 0; j < y_tokens; j++)
-            best = fmaxf(best, dot(x + i * width, y + j * width, width));
-        sum += (double)best;
-    }
-    return sum / (double)(x_tokens - 2);
+    return x->ids[i] == x->ids[0] || x->ids[i] == x->ids[x->tokens - 1];
 }
 
-void bertscore_match(float *prediction, size_t prediction_tokens, float *reference, size_t reference_tokens,
-    size_t width, double values[BERTSCORE_VALUES])
+/* The mean, over the tokens of x that are not special, of the best similarity with any token of y. */
+static bool mean_best(
+    const struct bertscore_text *x, const struct bertscore_text *y, size_t width, double *mean)
 {
+    double sum = 0;
+    size_t weight = 0;
+    for (size_t i = 0; i < x->tokens; i++) {
+        if (is_special(x, i))
+            continue;
+        float best = -INFINITY;
+        for (size_t j = 0; j < y->tokens; j++)
+            best = fmaxf(best, dot(x->states + i * width, y->states + j * width, width));
+        sum += (double)best;
+        weight++;
+    }
+    *mean = weight ? sum / (double)weight : 0;
+    return weight > 0;
+}
+
+bool bertscore_match(const struct bertscore_text *prediction, const struct bertscore_text *reference,
+    size_t width, double values[BERTSCORE_VALUES], struct error *err)
+{
+    double precision, recall;
     memset(values, 0, BERTSCORE_VALUES * sizeof *values);
-    if (prediction_tokens <= 2 || reference_tokens <= 2)
-        return;
-    scale_to_unit(prediction, prediction_tokens, width);
-    scale_to_unit(reference, reference_tokens, width);
-    double precision = mean_best(prediction, prediction_tokens, reference, reference_tokens, width);
-    double recall = mean_best(reference, reference_tokens, prediction, prediction_tokens, width);
+    if (prediction->tokens <= 2 || reference->tokens <= 2)
+        return true;
+    scale_to_unit(prediction->states, prediction->tokens, width);
+    scale_to_unit(reference->states, reference->tokens, width);
+    if (!mean_best(prediction, reference, width, &precision) ||
+        !mean_best(reference, prediction, width, &recall))
+        return error_set(err, ERROR_INVALID, "a text holds the encoder's special tokens only");
     values[0] = precision;
     values[1] = recall;
     values[2] = precision + recall == 0 ? 0 : 2 * precision * recall / (precision + recall);
+    return true;
 }
 
 static const char *const keys[] = {"precision", "recall", "f1", NULL};

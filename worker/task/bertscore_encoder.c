@@ -105,9 +105,12 @@ bool bertscore_encoder_score(const struct bertscore_encoder *encoder, const stru
         ok = states || error_set(err, ERROR_MEMORY, "not enough memory for the states of two texts");
     }
     ok = ok && engine_hidden_states(encoder->engine, texts, 2, &encoder->layer, 1, &states, err);
-    if (ok)
-        bertscore_match(
-            states, texts[0].count, states + texts[0].count * width, texts[1].count, width, values);
+    if (ok) {
+        const struct bertscore_text prediction = {texts[0].ids, states, texts[0].count};
+        const struct bertscore_text reference = {
+            texts[1].ids, states + texts[0].count * width, texts[1].count};
+        ok = bertscore_match(&prediction, &reference, width, values, err);
+    }
     free(states);
     token_ids_free(&texts[0]);
     token_ids_free(&texts[1]);
