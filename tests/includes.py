@@ -11,7 +11,8 @@ DOORS = {
     "worker/model": {"model.h", "gguf.h"},
     "worker/model/tokenizer": {"tokenizer.h"},
     "worker/engine": {"engine.h", "prompt.h"},
-    "worker/metrics": {"metric.h", "score_tool.h"},
+    "worker/metrics": {"metric.h", "bertscore.h", "score_tool.h"},
+    "worker/task": {"task.h", "bertscore_encoder.h"},
 }
 # What each room may include besides itself and common/. Nothing else.
 ALLOWED = {
