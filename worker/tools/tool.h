@@ -29,7 +29,7 @@ extern const struct tool tool_tokenize, tool_logits, tool_generate, tool_bench, 
         "models", "DIR", NULL, "the model cache; the Hugging Face cache otherwise", false, false             \
     }
 #define TOOL_ENGINE_OPTIONS                                                                                  \
-    {"device", "D", "cpu", "cpu, cuda:N or auto", false, false},                                                   \
+    {"device", "D", "cpu", "cpu, cuda:N or auto", false, false},                                             \
         {"threads", "N", "0", "CPU threads; 0 is one a core", false, false},                                 \
     {                                                                                                        \
         "dtype", "D", "auto", "auto, f32, f16, bf16 or int8", false, false                                   \
