@@ -202,15 +202,20 @@ static void say_result(
     say(scene, &envelope);
 }
 
-static void schedule(struct scene *scene, uint64_t samples, char id[STORE_ID_BYTES])
+static void schedule_of(struct scene *scene, const char *dataset, uint64_t samples, char id[STORE_ID_BYTES])
 {
-    char dataset[STORE_ID_BYTES];
     struct error err = {0};
-    fixture_dataset(scene->fixture, samples, dataset);
     fixture_job(scene->fixture, dataset, id);
     const struct scheduler_job_spec spec = {.id = id, .model = "sim://", .sample_count = samples};
     assert_true(
         scheduler_job_add(cluster_scheduler(scene->cluster), &spec, uv_now(&scene->fixture->loop), &err));
+}
+
+static void schedule(struct scene *scene, uint64_t samples, char id[STORE_ID_BYTES])
+{
+    char dataset[STORE_ID_BYTES];
+    fixture_dataset(scene->fixture, samples, dataset);
+    schedule_of(scene, dataset, samples, id);
 }
 
 static void test_a_stranger_is_asked_to_say_hello(void **state)
@@ -321,6 +326,41 @@ static void test_results_beyond_the_job_are_dropped(void **state)
     fixture_sql(scene->fixture, check);
 }
 
+static void test_an_assignment_ends_before_its_texts_are_too_many(void **state)
+{
+    struct scene *scene = *state;
+    char dataset[STORE_ID_BYTES], job[STORE_ID_BYTES], sql[200];
+    join(scene);
+    fixture_dataset(scene->fixture, 16, dataset);
+    /* Two of them pass the 32 MiB that one message may carry. */
+    snprintf(sql, sizeof sql,
+        "UPDATE sample SET example = repeat('x', 20 << 20)::bytea WHERE dataset_id = '%s' AND index < 2",
+        dataset);
+    fixture_sql(scene->fixture, sql);
+    schedule_of(scene, dataset, 16, job);
+    for (uint64_t index = 0; index < 2; index++) {
+        fixture_wait(scene->fixture, &scene->assign);
+        scene->assign = false;
+        const Lumigrid__Assign *assign = scene->assigned->assign;
+        size_t bytes = 0;
+        for (size_t i = 0; i < assign->n_samples; i++)
+            bytes += assign->samples[i]->text.len;
+        assert_int_equal(assign->samples[0]->index, index); /* what was cut off comes next */
+        assert_int_equal(assign->samples[0]->text.len, 20 << 20);
+        assert_true(bytes <= 32 << 20);
+        Lumigrid__Envelope envelope = LUMIGRID__ENVELOPE__INIT;
+        Lumigrid__TaskDone done = LUMIGRID__TASK_DONE__INIT;
+        done.job_id = job;
+        done.task_id = assign->task_id;
+        done.attempt = assign->attempt;
+        envelope.message_case = LUMIGRID__ENVELOPE__MESSAGE_TASK_DONE;
+        envelope.task_done = &done;
+        for (size_t i = 0; i < assign->n_samples; i++)
+            say_result(scene, job, assign->samples[i]->index, 1 + index * 16 + i, "");
+        say(scene, &envelope);
+    }
+}
+
 static void test_cancel_reaches_the_worker(void **state)
 {
     struct scene *scene = *state;
@@ -367,6 +407,7 @@ int main(void)
         TEST(test_a_job_goes_its_way),
         TEST(test_results_of_unknown_jobs_are_acknowledged_and_dropped),
         TEST(test_results_beyond_the_job_are_dropped),
+        TEST(test_an_assignment_ends_before_its_texts_are_too_many),
         TEST(test_cancel_reaches_the_worker),
         TEST(test_an_evicted_worker_stays_out),
     };
