@@ -39,8 +39,8 @@ def decoder(r, **more):
 
 
 def encoder(r, **more):
-    return dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=97,
-                max_position_embeddings=66, hidden_act="gelu", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    return dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=r.choice([2, 4]), intermediate_size=48, vocab_size=97,
+                max_position_embeddings=66, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
                 pad_token_id=1, **more)
 
 
@@ -57,15 +57,19 @@ def rope(kind):
             "yarn": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}, None: None}[kind]
 
 
+def longrope(pairs):
+    return {"type": "longrope", "short_factor": [1.0 + 0.1 * i for i in range(pairs)], "long_factor": [1.5 + i for i in range(pairs)]}
+
+
 def build(family, n, r):
     if family == "bart":
         return tr.BartForConditionalGeneration(tr.BartConfig(**seq2seq(r, forced_eos_token_id=[2, None, 2][n], forced_bos_token_id=[None, None, 0][n])))
     if family == "t5":
         return tr.T5ForConditionalGeneration(tr.T5Config(**t5(r, feed_forward_proj=["relu", "gated-gelu", "gated-silu"][n], tie_word_embeddings=n != 1)))
     if family == "mt5":
-        return tr.MT5ForConditionalGeneration(tr.MT5Config(**t5(r, feed_forward_proj="gated-gelu", tie_word_embeddings=False)))
+        return tr.MT5ForConditionalGeneration(tr.MT5Config(**t5(r, feed_forward_proj=["gated-gelu", "gated-silu", "relu"][n], tie_word_embeddings=n == 2)))
     if family == "mbart":
-        return tr.MBartForConditionalGeneration(tr.MBartConfig(**seq2seq(r)))
+        return tr.MBartForConditionalGeneration(tr.MBartConfig(**seq2seq(r, forced_bos_token_id=[None, 5, None][n])))
     if family == "pegasus":
         c = seq2seq(r); c.update(pad_token_id=0, eos_token_id=1, decoder_start_token_id=0); c.pop("bos_token_id")
         return tr.PegasusForConditionalGeneration(tr.PegasusConfig(**c))
@@ -76,42 +80,42 @@ def build(family, n, r):
         return tr.M2M100ForConditionalGeneration(tr.M2M100Config(**seq2seq(r)))
     if family == "led":
         c = seq2seq(r); c.pop("max_position_embeddings")
-        return tr.LEDForConditionalGeneration(tr.LEDConfig(**c, max_encoder_position_embeddings=64, max_decoder_position_embeddings=48, attention_window=[8] * c["encoder_layers"]))
+        return tr.LEDForConditionalGeneration(tr.LEDConfig(**c, max_encoder_position_embeddings=64, max_decoder_position_embeddings=48, attention_window=[[8, 4, 16][n]] * c["encoder_layers"]))
     if family == "llama":
         return tr.LlamaForCausalLM(tr.LlamaConfig(**decoder(r), rope_scaling=rope([None, "llama3", "yarn"][n]), tie_word_embeddings=n == 0, attention_bias=n == 1, mlp_bias=n == 1, head_dim=[8, 16, 8][n]))
     if family == "mistral":
-        return tr.MistralForCausalLM(tr.MistralConfig(**decoder(r), sliding_window=8, head_dim=8))
+        return tr.MistralForCausalLM(tr.MistralConfig(**decoder(r), sliding_window=[8, None, 20][n], head_dim=[8, 16, 8][n], tie_word_embeddings=n == 2))
     if family == "qwen2":
-        return tr.Qwen2ForCausalLM(tr.Qwen2Config(**decoder(r)))
+        return tr.Qwen2ForCausalLM(tr.Qwen2Config(**decoder(r), use_sliding_window=n == 1, sliding_window=8, max_window_layers=1, tie_word_embeddings=n == 2, rope_scaling=rope([None, None, "linear"][n])))
     if family == "qwen3":
-        return tr.Qwen3ForCausalLM(tr.Qwen3Config(**decoder(r), head_dim=16))
+        return tr.Qwen3ForCausalLM(tr.Qwen3Config(**decoder(r), head_dim=[16, 8, 16][n], attention_bias=n == 1, tie_word_embeddings=n == 2, rope_scaling=rope([None, "dynamic", "yarn"][n])))
     if family == "gemma2":
-        return tr.Gemma2ForCausalLM(tr.Gemma2Config(**decoder(r), head_dim=8, sliding_window=8, query_pre_attn_scalar=16, attn_implementation="eager"))
+        return tr.Gemma2ForCausalLM(tr.Gemma2Config(**decoder(r), head_dim=[8, 16, 8][n], sliding_window=[8, 8, 40][n], query_pre_attn_scalar=[16, 8, 32][n], attn_logit_softcapping=[50.0, 5.0, None][n], final_logit_softcapping=[30.0, 4.0, None][n], attn_implementation="eager"))
     if family == "gemma3_text":
-        return tr.Gemma3ForCausalLM(tr.Gemma3TextConfig(**decoder(r), head_dim=8, sliding_window=8, sliding_window_pattern=2, query_pre_attn_scalar=16, attn_implementation="eager"))
+        return tr.Gemma3ForCausalLM(tr.Gemma3TextConfig(**decoder(r), head_dim=[8, 16, 8][n], sliding_window=8, sliding_window_pattern=2, query_pre_attn_scalar=[16, 8, 16][n], rope_scaling=rope([None, "linear", None][n]), rope_theta=[1e6, 1e4, 1e5][n], attn_implementation="eager"))
     if family == "phi3":
-        return tr.Phi3ForCausalLM(tr.Phi3Config(**decoder(r), sliding_window=16, resid_pdrop=0.0, embd_pdrop=0.0))
+        return tr.Phi3ForCausalLM(tr.Phi3Config(**decoder(r), sliding_window=[16, None, 8][n], rope_scaling=[None, longrope(4), longrope(4)][n], original_max_position_embeddings=[64, 16, 48][n], resid_pdrop=0.0, embd_pdrop=0.0))
     if family == "gpt2":
-        return tr.GPT2LMHeadModel(tr.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=97, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2))
+        return tr.GPT2LMHeadModel(tr.GPT2Config(n_inner=[None, 40, 64][n], activation_function=["gelu_new", "relu", "silu"][n], scale_attn_by_inverse_layer_idx=n == 1, scale_attn_weights=n != 2, tie_word_embeddings=n != 2, n_embd=32, n_layer=2, n_head=4, vocab_size=97, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2))
     if family == "opt":
         return tr.OPTForCausalLM(tr.OPTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=[4, 2, 4][n], ffn_dim=48, vocab_size=97, max_position_embeddings=64,
                                               word_embed_proj_dim=[32, 24, 32][n], do_layer_norm_before=n != 1, activation_function=["relu", "relu", "gelu"][n], enable_bias=n != 2,
                                               dropout=0.0, attention_dropout=0.0, pad_token_id=1, bos_token_id=2, eos_token_id=2))
     if family == "bert":
-        return tr.BertModel(tr.BertConfig(**encoder(r)))
+        return tr.BertModel(tr.BertConfig(**encoder(r, hidden_act=["gelu", "relu", "gelu_new"][n])))
     if family == "roberta":
-        return tr.RobertaModel(tr.RobertaConfig(**encoder(r)))
+        return tr.RobertaModel(tr.RobertaConfig(**encoder(r, hidden_act=["gelu", "silu", "gelu"][n])))
     if family == "xlm-roberta":
-        return tr.XLMRobertaModel(tr.XLMRobertaConfig(**encoder(r)))
+        return tr.XLMRobertaModel(tr.XLMRobertaConfig(**encoder(r, hidden_act="gelu")))
     if family == "deberta-v2":
-        return tr.DebertaV2Model(tr.DebertaV2Config(**encoder(r), relative_attention=True, position_buckets=16, pos_att_type=["p2c", "c2p"], share_att_key=True, norm_rel_ebd="layer_norm", position_biased_input=False, conv_kernel_size=3))
+        return tr.DebertaV2Model(tr.DebertaV2Config(**encoder(r, hidden_act="gelu"), relative_attention=True, position_buckets=[16, 8, -1][n], max_relative_positions=[-1, -1, 20][n], pos_att_type=[["p2c", "c2p"], ["c2p"], ["p2c", "c2p"]][n], share_att_key=n != 2, norm_rel_ebd=["layer_norm", "none", "layer_norm"][n], position_biased_input=n == 2, conv_kernel_size=[3, 0, 0][n]))
     raise SystemExit(f"unknown family {family}")
 
 
 SEQ2SEQ = ["bart", "t5", "mt5", "mbart", "pegasus", "marian", "m2m_100", "led"]
 DECODERS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "opt"]
 ENCODERS = ["bert", "roberta", "xlm-roberta", "deberta-v2"]
-COUNTS = {"bart": 3, "t5": 3, "llama": 3, "opt": 3}
+CONFIGURATIONS = 3
 
 
 def randomise(model, generator):
@@ -286,7 +290,7 @@ def make(family, n):
 
 def main():
     for family in sys.argv[1:] or SEQ2SEQ + DECODERS + ENCODERS:
-        for n in range(COUNTS.get(family, 1)):
+        for n in range(CONFIGURATIONS):
             make(family, n)
 
 
