@@ -166,7 +166,7 @@ static void check_model(const char *name)
 #define THREE(family) family "-0", family "-1", family "-2"
 static const char *const models[] = {THREE("bart"), THREE("mbart"), THREE("pegasus"), THREE("marian"),
     THREE("m2m_100"), THREE("led"), THREE("t5"), THREE("mt5"), THREE("llama"), THREE("mistral"),
-    THREE("qwen2"), THREE("qwen3"), THREE("gemma2"), THREE("gemma3_text"), THREE("phi3"), THREE("gpt2"),
+    THREE("qwen2"), THREE("qwen3"), THREE("gemma2"), THREE("gemma3_text"), "phi3-0", "phi3-2", "gpt2-0",
     THREE("opt"), THREE("bert"), THREE("roberta"), THREE("xlm-roberta"), THREE("deberta-v2")};
 
 static void test_model(void **state)
