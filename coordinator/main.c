@@ -49,6 +49,9 @@ static const struct config_option OPTIONS[] = {
         false},
     {"upload-max", "SIZE", "50MiB", "largest dataset file", false, false},
     {"download-expiry-s", "N", "3600", "how long a signed download URL is good for", false, false},
+    {"openai-model", "NAME", "gpt-4o-mini", "the model of POST /completions/openai", false, false},
+    {"mistral-model", "NAME", "mistral-small-latest", "the model of POST /completions/mistral", false, false},
+    {"query-timeout-s", "N", "120", "longest wait for a completion", false, false},
     {"log-level", "debug|info|warn|error", "info", "least severe lines to log; read again on SIGHUP", false,
         false},
     {"log-format", "logfmt|json", "logfmt", "how log lines are written", false, false},
@@ -159,12 +162,13 @@ static bool read_cluster_options(const struct config *config, struct cluster_opt
 static bool read_api_options(struct program *program, struct api_options *out, struct error *err)
 {
     const struct config *config = program->config;
-    int64_t expiry = 0, timeout = 0;
+    int64_t expiry = 0, timeout = 0, query = 0;
     if (!read_address(config_text(config, "http"), program->address, &out->port, err) ||
         !read_auth(config_text(config, "auth"), &out->auth, err) ||
         !config_bytes(config, "upload-max", &out->upload_bytes_max, err) ||
         !config_integer(config, "request-timeout-s", 1, 3600, &timeout, err) ||
-        !config_integer(config, "download-expiry-s", 1, 31536000, &expiry, err))
+        !config_integer(config, "download-expiry-s", 1, 31536000, &expiry, err) ||
+        !config_integer(config, "query-timeout-s", 1, 3600, &query, err))
         return false;
     out->address = program->address;
     out->data_dir = config_text(config, "data");
@@ -178,6 +182,9 @@ static bool read_api_options(struct program *program, struct api_options *out, s
     out->models_file = config_text(config, "models-file");
     out->body_timeout_s = (uint32_t)timeout;
     out->download_expiry_s = (uint32_t)expiry;
+    out->query_timeout_s = (uint32_t)query;
+    out->openai_model = config_text(config, "openai-model");
+    out->mistral_model = config_text(config, "mistral-model");
     out->coordinator_id = program->id;
     return true;
 }

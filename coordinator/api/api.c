@@ -11,6 +11,7 @@
 #include "coordinator/api/events.h"
 #include "coordinator/api/models.h"
 #include "coordinator/api/openapi.h"
+#include "coordinator/api/query.h"
 #include "coordinator/api/server.h"
 
 static void set_defaults(struct api_options *o)
@@ -31,6 +32,12 @@ static void set_defaults(struct api_options *o)
         o->body_timeout_s = 30;
     if (o->download_expiry_s == 0)
         o->download_expiry_s = 3600;
+    if (o->query_timeout_s == 0)
+        o->query_timeout_s = 120;
+    if (!o->openai_model)
+        o->openai_model = "gpt-4o-mini";
+    if (!o->mistral_model)
+        o->mistral_model = "mistral-small-latest";
 }
 
 static bool check_files(const struct api_options *o, struct error *err)
@@ -100,6 +107,7 @@ uint16_t api_port(const struct api *api)
 void api_job_changed(struct api *api, const char *job_id)
 {
     events_changed(api, job_id);
+    queries_changed(api, job_id);
 }
 
 bool api_unseal(const struct api *api, const char *name, const void *sealed, size_t size, char *out)

@@ -59,7 +59,8 @@ struct api_options {
     const char *deployment_type; /* "local", "development", "staging", "production"; "local" */
     const char *public_url;      /* what download URLs begin with; default: http:// + the request's Host */
     const char *cors_origins;    /* comma-separated origins, or "*"; default: none */
-    const char *bertscore_model; /* the encoder where a submission names none; NULL: the workers' own default */
+    const char
+        *bertscore_model; /* the encoder where a submission names none; NULL: the workers' own default */
     const char
         *outbound_hosts; /* comma-separated hosts that users' URLs may name; "localhost,127.0.0.1,[::1]" */
     const char *models_file; /* replaces the built-in list of suggested models */
@@ -72,6 +73,9 @@ struct api_options {
     uint32_t connections_max;   /* 4096 */
     uint32_t body_timeout_s;    /* longest wait for more of a request; 30 */
     uint32_t download_expiry_s; /* life of a signed download URL; 3600 */
+    uint32_t query_timeout_s;   /* longest wait for a completion; 120 */
+    const char *openai_model;   /* of completions; "gpt-4o-mini" */
+    const char *mistral_model;  /* of completions; "mistral-small-latest" */
     enum api_auth { API_AUTH_AUTO, API_AUTH_ON, API_AUTH_OFF } auth; /* AUTO: on when bound beyond loopback */
 
     const char *coordinator_id; /* UUID shown in /cluster/status; may be NULL */

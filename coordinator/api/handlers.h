@@ -63,6 +63,10 @@ void handle_worker_evict(struct request *request);
 void handle_cluster_status(struct request *request);
 /* models.c */
 void handle_model_list(struct request *request);
+/* completions.c */
+void handle_completion_list(struct request *request);
+void handle_completion_openai(struct request *request);
+void handle_completion_mistral(struct request *request);
 /* secrets.c */
 void handle_secret_list(struct request *request);
 void handle_secret_put(struct request *request);

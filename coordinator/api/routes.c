@@ -32,6 +32,9 @@
     {                                                                                                        \
         204, NULL, NULL, "deleted"                                                                           \
     }
+#define COMPLETED                                                                                            \
+    ANSWERS({200, "Completion", NULL, "the summary"}, {502, "Detail", NULL, "the model failed, and how"},    \
+        {504, "Detail", NULL, "the model took too long"})
 #define PAGE_SKIP                                                                                            \
     {                                                                                                        \
         "skip", VALUE_INTEGER, false, 0, 0, (1LL << 53) - 1, "how many of the newest to leave out", NULL     \
@@ -227,6 +230,13 @@ const struct route ROUTES[] = {
     {"GET", "/api/v1/models", handle_model_list, "list_models", "models", "Suggested models", ROLE_VIEWER,
         NO_BODY, TASKS,
         ANSWERS({200, "ModelListing", NULL, "models"}, {400, "Detail", NULL, "an unknown task"})},
+    {"GET", "/api/v1/completions", handle_completion_list, "list_completion_vendors", "completions",
+        "Names the providers that complete texts", ROLE_VIEWER, NO_BODY, NULL,
+        ANSWERS({200, "CompletionVendors", NULL, "their names"})},
+    {"POST", "/api/v1/completions/openai", handle_completion_openai, "complete_with_openai", "completions",
+        "Summarizes a text with OpenAI's model", ROLE_USER, JSON_BODY("CompletionRequest"), NULL, COMPLETED},
+    {"POST", "/api/v1/completions/mistral", handle_completion_mistral, "complete_with_mistral", "completions",
+        "Summarizes a text with Mistral's model", ROLE_USER, JSON_BODY("CompletionRequest"), NULL, COMPLETED},
     {"GET", "/api/v1/settings/secrets", handle_secret_list, "list_secrets", "settings",
         "Lists secrets, without their values", ROLE_USER, NO_BODY, NULL,
         ANSWERS({200, "Secrets", NULL, "names and descriptions"})},

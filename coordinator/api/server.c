@@ -16,6 +16,7 @@
 #include "coordinator/api/auth.h"
 #include "coordinator/api/dataset_upload.h"
 #include "coordinator/api/events.h"
+#include "coordinator/api/query.h"
 #include "coordinator/api/rotation.h"
 #include "coordinator/api/tls.h"
 #include "coordinator/store/store.h"
@@ -447,6 +448,7 @@ static void on_sweep(uv_timer_t *timer)
             shutdown(c->fd, SHUT_RDWR);
     }
     rotation_tick(api);
+    queries_tick(api);
     if (api->closing)
         server_end(api, now_ns);
 }

@@ -36,6 +36,7 @@ struct api {
     json_t *models;
     struct tokens *tokens;
     struct watchers *watchers;
+    struct query *queries; /* whose clients wait */
     struct keys keys;
     enum { ROTATION_IDLE, ROTATION_RUNNING, ROTATION_OVER } rotation; /* of the master key */
     char *tls_cert, *tls_key;                                         /* PEM; NULL: plain HTTP */

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import cluster as clusters
+from fake_provider import FakeProvider
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "docs/openapi.json"
@@ -17,7 +18,11 @@ def test_the_committed_description_is_the_one_served(cluster):
     assert cluster.session.get(cluster.url + "/openapi.json", timeout=60).json() == json.loads(COMMITTED.read_text())
 
 
-def test_schemathesis_finds_nothing(tmp_path):
+def test_schemathesis_finds_nothing(tmp_path, monkeypatch):
+    provider = FakeProvider()  # completions are answered by it
+    for name in ("OPENAI", "MISTRAL"):
+        monkeypatch.setenv(f"{name}_API_BASE", provider.url)
+        monkeypatch.setenv(f"{name}_API_KEY", "good-key")
     fuzzed = clusters.Cluster(workers=1)
     try:
         report = tmp_path / "report.txt"
@@ -33,3 +38,4 @@ def test_schemathesis_finds_nothing(tmp_path):
         assert fuzzed.coordinator.alive() and fuzzed.session.get(fuzzed.url + "/readyz", timeout=60).status_code == 200
     finally:
         fuzzed.close()
+        provider.close()
