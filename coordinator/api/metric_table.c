@@ -10,15 +10,11 @@ static const struct metric_entry METRICS[] = {
     {"bleu", true},
     {"chrf", true},
     {"ter", true},
-    {"comet", true},
     {"exact_match", true},
     {"token_length", true},
     {"length", false},
     {"compression_ratio", false},
     {"copied_ngrams", false},
-    {"g_eval_summarization", true},
-    {"g_eval_translation", true},
-    {"g_eval_translation_noref", false},
 };
 
 const struct metric_entry *metric_table_find(const char *name)

@@ -19,7 +19,6 @@ static const struct {
     {"precision", "bertscore", "precision", "precision_mean"},
     {"recall", "bertscore", "recall", "recall_mean"},
     {"f1", "bertscore", "f1", "f1_mean"},
-    {"comet", "comet", "scores", "mean_score"},
     {"ref_token_length", "token_length", "ref_token_length", "ref_token_length_mean"},
     {"pred_token_length", "token_length", "pred_token_length", "pred_token_length_mean"},
 };
