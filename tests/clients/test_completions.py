@@ -57,12 +57,12 @@ def test_a_completion_is_the_models_answer_and_leaves_nothing(hosted, provider, 
 def test_many_at_once_each_get_their_own_answer(hosted):
     answers = {}
     threads = [threading.Thread(target=lambda i=i: answers.update({i: requests.post(hosted.api + "/completions/openai", json={"text": f"{i} b c d e f"}, timeout=60).json()}))
-               for i in range(20)]
+               for i in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == {i: {"text": f"{i} b c d e"} for i in range(20)}
+    assert answers == {i: {"text": f"{i} b c d e"} for i in range(12)}
     nothing_stays(hosted)
 
 
@@ -106,10 +106,10 @@ def test_without_a_worker_the_answer_is_503_at_once():
 def test_a_stopping_coordinator_answers_503(monkeypatch):
     provider = FakeProvider()
     monkeypatch.setenv("OPENAI_API_BASE", provider.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "good-key")
     cluster = clusters.Cluster(workers=1)
     answers = []
     try:
-        provider.keys = ("",)  # the worker sends none
         asking = threading.Thread(target=lambda: answers.append(requests.post(cluster.api + "/completions/openai", json={"text": "[slow] text"}, timeout=60)))
         asking.start()
         clusters.wait_for("the provider to be asked", lambda: provider.seen["[slow] text"])
