@@ -51,7 +51,9 @@ static const struct config_option OPTIONS[] = {
     {"download-expiry-s", "N", "3600", "how long a signed download URL is good for", false, false},
     {"openai-model", "NAME", "gpt-4o-mini", "the model of POST /completions/openai", false, false},
     {"mistral-model", "NAME", "mistral-small-latest", "the model of POST /completions/mistral", false, false},
-    {"query-timeout-s", "N", "120", "longest wait for a completion", false, false},
+    {"deployment-model", "REF", "hf://facebook/bart-large-cnn", "the model of deployments that name none",
+        false, false},
+    {"query-timeout-s", "N", "120", "longest wait for a completion or a deployment's answer", false, false},
     {"log-level", "debug|info|warn|error", "info", "least severe lines to log; read again on SIGHUP", false,
         false},
     {"log-format", "logfmt|json", "logfmt", "how log lines are written", false, false},
@@ -184,6 +186,7 @@ static bool read_api_options(struct program *program, struct api_options *out, s
     out->download_expiry_s = (uint32_t)expiry;
     out->query_timeout_s = (uint32_t)query;
     out->openai_model = config_text(config, "openai-model");
+    out->deployment_model = config_text(config, "deployment-model");
     out->mistral_model = config_text(config, "mistral-model");
     out->coordinator_id = program->id;
     return true;

@@ -36,6 +36,8 @@ static void set_defaults(struct api_options *o)
         o->query_timeout_s = 120;
     if (!o->openai_model)
         o->openai_model = "gpt-4o-mini";
+    if (!o->deployment_model)
+        o->deployment_model = "hf://facebook/bart-large-cnn";
     if (!o->mistral_model)
         o->mistral_model = "mistral-small-latest";
 }

@@ -68,14 +68,15 @@ struct api_options {
     const char *tls_cert_file; /* PEM, with intermediates; NULL: plain HTTP */
     const char *tls_key_file;  /* PEM */
 
-    uint64_t upload_bytes_max;  /* a dataset file; 50 MB (50 * 1024 * 1024) */
-    uint32_t body_bytes_max;    /* any other body; 1 MiB */
-    uint32_t connections_max;   /* 4096 */
-    uint32_t body_timeout_s;    /* longest wait for more of a request; 30 */
-    uint32_t download_expiry_s; /* life of a signed download URL; 3600 */
-    uint32_t query_timeout_s;   /* longest wait for a completion; 120 */
-    const char *openai_model;   /* of completions; "gpt-4o-mini" */
-    const char *mistral_model;  /* of completions; "mistral-small-latest" */
+    uint64_t upload_bytes_max;    /* a dataset file; 50 MB (50 * 1024 * 1024) */
+    uint32_t body_bytes_max;      /* any other body; 1 MiB */
+    uint32_t connections_max;     /* 4096 */
+    uint32_t body_timeout_s;      /* longest wait for more of a request; 30 */
+    uint32_t download_expiry_s;   /* life of a signed download URL; 3600 */
+    uint32_t query_timeout_s;     /* longest wait for a completion; 120 */
+    const char *openai_model;     /* of completions; "gpt-4o-mini" */
+    const char *deployment_model; /* of deployments that name none; "hf://facebook/bart-large-cnn" */
+    const char *mistral_model;    /* of completions; "mistral-small-latest" */
     enum api_auth { API_AUTH_AUTO, API_AUTH_ON, API_AUTH_OFF } auth; /* AUTO: on when bound beyond loopback */
 
     const char *coordinator_id; /* UUID shown in /cluster/status; may be NULL */

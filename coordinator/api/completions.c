@@ -13,17 +13,22 @@ void handle_completion_list(struct request *request)
     request_answer_json(request, MHD_HTTP_OK, json_pack("[s, s]", "openai", "mistral"));
 }
 
-static void on_completion(struct request *request, json_t *prediction)
+static void on_completion(void *context, json_t *prediction, unsigned status, const struct error *err)
 {
-    request_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "text", prediction));
+    struct request *request = context;
+    if (err)
+        query_answer_failure(request, status, err);
+    else
+        request_answer_json(request, MHD_HTTP_OK, json_pack("{s:o}", "text", prediction));
 }
 
 static void complete(struct request *request, const char *scheme, const char *model)
 {
     char *reference = alloc_format("%s://%s", scheme, model);
-    query_start(request, "completion", reference,
+    const struct query_spec spec = {"completion", reference,
         json_pack("{s:s, s:i}", "task", "summarization", "max_retries", MAX_RETRIES),
-        json_object_get(request->json, "text"), on_completion);
+        json_object_get(request->json, "text"), request->actor};
+    query_start(request->api, &spec, on_completion, request);
     free(reference);
 }
 

@@ -9,7 +9,6 @@ struct request;
 void handle_health(struct request *request);
 void handle_health_jobs(struct request *request);
 void handle_health_job(struct request *request);
-void handle_health_deployments(struct request *request);
 void handle_live(struct request *request);
 void handle_ready(struct request *request);
 /* metrics.c */
@@ -63,6 +62,12 @@ void handle_worker_evict(struct request *request);
 void handle_cluster_status(struct request *request);
 /* models.c */
 void handle_model_list(struct request *request);
+/* deployments.c */
+void handle_deployment_list(struct request *request);
+void handle_deployment_create(struct request *request);
+void handle_deployment_query(struct request *request);
+void handle_deployment_delete(struct request *request);
+void handle_health_deployments(struct request *request);
 /* completions.c */
 void handle_completion_list(struct request *request);
 void handle_completion_openai(struct request *request);

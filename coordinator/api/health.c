@@ -48,11 +48,6 @@ void handle_health_job(struct request *request)
     store_job_get(request->api->store, request_parameter(request, 0), on_job, request);
 }
 
-void handle_health_deployments(struct request *request)
-{
-    request_answer_json(request, MHD_HTTP_OK, json_object());
-}
-
 void handle_live(struct request *request)
 {
     request_answer_static(request, MHD_HTTP_OK, "text/plain; charset=utf-8", "OK\n", 3);

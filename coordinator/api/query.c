@@ -15,9 +15,10 @@ enum { PRIORITY = 100 /* interactive, also when a restarted coordinator finds th
 
 struct query {
     struct query *next;
-    struct request *request;
-    void (*answer)(struct request *request, json_t *prediction);
-    char *name, *model, *settings;
+    struct api *api;
+    query_done done;
+    void *context;
+    char *name, *model, *settings, *actor;
     json_t *text;
     struct store_upload *upload;
     char dataset_id[STORE_ID_BYTES]; /* empty: not written yet */
@@ -64,30 +65,43 @@ static void clean_up(const struct query *q)
 {
     struct error reason;
     struct remains *remains = alloc_zero(1, sizeof(*remains));
-    remains->store = q->request->api->store;
+    remains->store = q->api->store;
     memcpy(remains->job_id, q->job_id, sizeof(remains->job_id));
     memcpy(remains->dataset_id, q->dataset_id, sizeof(remains->dataset_id));
-    scheduler_job_cancel(q->request->api->scheduler, q->job_id, "nobody waits for its answer any more");
+    scheduler_job_cancel(q->api->scheduler, q->job_id, "nobody waits for its answer any more");
     error_set(&reason, ERROR_CANCELLED, "nobody waits for its answer any more");
     store_job_finish(remains->store, q->job_id, STORE_JOB_STOPPED, &reason, on_job_ended, remains);
 }
 
-/* Takes the query out of the list; its request is to be answered by the caller. */
-static struct request *query_end(struct query *q)
+/* Takes the query out of the list and says how it ended. */
+static void query_end(struct query *q, json_t *prediction, unsigned status, const struct error *err)
 {
-    struct request *request = q->request;
-    struct query **link = &request->api->queries;
+    struct query **link = &q->api->queries;
     while (*link != q)
         link = &(*link)->next;
     *link = q->next;
     if (q->dataset_id[0])
         clean_up(q);
+    q->done(q->context, prediction, status, err);
     free(q->name);
     free(q->model);
     free(q->settings);
+    free(q->actor);
     json_decref(q->text);
     free(q);
-    return request;
+}
+
+static void fail(struct query *q, const struct error *err)
+{
+    query_end(q, NULL, 0, err);
+}
+
+void query_answer_failure(struct request *request, unsigned status, const struct error *err)
+{
+    if (status)
+        request_answer_detail(request, status, "%s%s%s", err->message, err->hint[0] ? "; " : "", err->hint);
+    else
+        request_answer_error(request, err);
 }
 
 /* ---- its end ---- */
@@ -96,30 +110,31 @@ static void on_result(
     void *context, const struct store_result *results, size_t count, const struct error *err)
 {
     struct query *q = context;
-    void (*answer)(struct request *, json_t *) = q->answer;
-    struct request *request = query_end(q);
+    struct error own;
     json_t *prediction = !err && count == 1 && results->prediction.bytes
                              ? json_stringn(results->prediction.bytes, results->prediction.size)
                              : NULL;
-    if (err)
-        request_answer_error(request, err);
-    else if (prediction)
-        answer(request, prediction);
+    error_set(&own, ERROR_INTERNAL, "the model gave no text");
+    if (prediction)
+        query_end(q, prediction, 0, NULL);
     else
-        request_answer_detail(request, MHD_HTTP_BAD_GATEWAY, "the model gave no text");
+        query_end(q, NULL, err ? 0 : MHD_HTTP_BAD_GATEWAY, err ? err : &own);
 }
 
 static void on_job(void *context, const struct store_job *job, const struct error *err)
 {
     struct query *q = context;
+    struct error own;
     if (err) {
-        request_answer_error(query_end(q), err);
+        fail(q, err);
     } else if (job->status == STORE_JOB_SUCCEEDED) {
-        store_result_range(q->request->api->store, q->job_id, 0, 1, STORE_RESULT_PREDICTION, on_result, q);
+        store_result_range(q->api->store, q->job_id, 0, 1, STORE_RESULT_PREDICTION, on_result, q);
     } else if (job->finished_ms) {
-        request_answer_detail(query_end(q), MHD_HTTP_BAD_GATEWAY, "the model did not answer: %s%s%s",
-            job->message ? job->message : "its job was stopped", job->hint && job->hint[0] ? "; " : "",
-            job->hint ? job->hint : "");
+        error_set(&own, ERROR_INTERNAL, "the model did not answer: %s",
+            job->message ? job->message : "its job was stopped");
+        if (job->hint && job->hint[0])
+            error_hint(&own, "%s", job->hint);
+        query_end(q, NULL, MHD_HTTP_BAD_GATEWAY, &own);
     } else {
         q->waiting = true;
     }
@@ -128,7 +143,7 @@ static void on_job(void *context, const struct store_job *job, const struct erro
 static void look(struct query *q)
 {
     q->waiting = q->changed = false;
-    store_job_get(q->request->api->store, q->job_id, on_job, q);
+    store_job_get(q->api->store, q->job_id, on_job, q);
 }
 
 void queries_changed(struct api *api, const char *job_id)
@@ -165,29 +180,30 @@ static bool can_run(const struct api *api, const char *model)
     return search.found;
 }
 
-static void refuse(struct request *request, const char *model)
+static void no_worker(struct error *err, const char *model)
 {
-    request_answer_detail(request, MHD_HTTP_SERVICE_UNAVAILABLE,
-        "no connected worker can run %.500s; start one: lumigrid-worker --help", model);
+    error_set(err, ERROR_UNAVAILABLE, "no connected worker can run %.300s", model);
+    error_hint(err, "start one: lumigrid-worker --help");
 }
 
 void queries_tick(struct api *api)
 {
+    struct error err;
     uint64_t now_ms = uv_now(api->loop);
     for (struct query *q = api->queries, *next; q; q = next) {
         next = q->next;
         if (!q->waiting)
             continue;
         if (api->closing) {
-            request_answer_detail(
-                query_end(q), MHD_HTTP_SERVICE_UNAVAILABLE, "this coordinator is stopping; ask again");
+            error_set(&err, ERROR_UNAVAILABLE, "this coordinator is stopping; ask again");
+            fail(q, &err);
         } else if (now_ms - q->started_ms >= api->options.query_timeout_s * 1000ULL) {
-            request_answer_detail(query_end(q), MHD_HTTP_GATEWAY_TIMEOUT,
-                "the model did not answer within %u s", api->options.query_timeout_s);
+            error_set(&err, ERROR_UNAVAILABLE, "the model did not answer within %u s",
+                api->options.query_timeout_s);
+            query_end(q, NULL, MHD_HTTP_GATEWAY_TIMEOUT, &err);
         } else if (!can_run(api, q->model)) {
-            char *model = alloc_string(q->model);
-            refuse(query_end(q), model);
-            free(model);
+            no_worker(&err, q->model);
+            fail(q, &err);
         } else {
             look(q);
         }
@@ -199,10 +215,10 @@ void queries_tick(struct api *api)
 static void on_inserted(void *context, const struct store_job *job, const struct error *err)
 {
     struct query *q = context;
-    struct api *api = q->request->api;
+    struct api *api = q->api;
     struct error own;
     if (err) {
-        request_answer_error(query_end(q), err);
+        fail(q, err);
         return;
     }
     const struct scheduler_job_spec spec = {
@@ -213,7 +229,7 @@ static void on_inserted(void *context, const struct store_job *job, const struct
     };
     /* CONFLICT: the recovery of unfinished jobs found the row first, and scheduled it. */
     if (!scheduler_job_add(api->scheduler, &spec, uv_now(api->loop), &own) && own.code != ERROR_CONFLICT) {
-        request_answer_error(query_end(q), &own);
+        fail(q, &own);
         return;
     }
     q->waiting = true;
@@ -225,7 +241,7 @@ static void on_committed(void *context, const struct store_dataset *dataset, con
 {
     struct query *q = context;
     if (err) {
-        request_answer_error(query_end(q), err);
+        fail(q, err);
         return;
     }
     memcpy(q->dataset_id, dataset->id, sizeof(q->dataset_id));
@@ -237,18 +253,18 @@ static void on_committed(void *context, const struct store_dataset *dataset, con
         .model = q->model,
         .settings = q->settings,
         .request = "{}",
-        .owner = q->request->actor,
+        .owner = q->actor,
         .priority = PRIORITY,
     };
     memcpy(job.id, q->job_id, sizeof(job.id));
-    store_job_insert(q->request->api->store, &job, on_inserted, q);
+    store_job_insert(q->api->store, &job, on_inserted, q);
 }
 
 static void on_ready(void *context, const struct error *err)
 {
     struct query *q = context;
     if (err) {
-        request_answer_error(query_end(q), err);
+        fail(q, err);
         return;
     }
     const struct store_sample sample = {.example = {json_string_value(q->text), json_string_length(q->text)}};
@@ -263,34 +279,32 @@ static void on_drain(void *context, const struct error *err)
     (void)err;
 }
 
-void query_start(struct request *request, const char *name, const char *model, json_t *settings,
-    const json_t *text, void (*answer)(struct request *request, json_t *prediction))
+void query_start(struct api *api, const struct query_spec *spec, query_done done, void *context)
 {
-    struct api *api = request->api;
     struct error err;
-    if (!model_reference_check(model, &err)) {
-        json_decref(settings);
-        request_answer_error(request, &err);
-        return;
-    }
-    if (!can_run(api, model)) {
-        json_decref(settings);
-        refuse(request, model);
+    bool good = model_reference_check(spec->model, &err);
+    if (!good || !can_run(api, spec->model)) {
+        if (good)
+            no_worker(&err, spec->model);
+        json_decref(spec->settings);
+        done(context, NULL, 0, &err);
         return;
     }
     struct query *q = alloc_zero(1, sizeof(*q));
-    q->request = request;
-    q->answer = answer;
-    q->name = alloc_string(name);
-    q->model = alloc_string(model);
-    q->settings = json_dumps(settings, JSON_COMPACT);
-    q->text = json_copy((json_t *)text);
+    q->api = api;
+    q->done = done;
+    q->context = context;
+    q->name = alloc_string(spec->name);
+    q->model = alloc_string(spec->model);
+    q->settings = json_dumps(spec->settings, JSON_COMPACT);
+    q->actor = alloc_string(spec->actor);
+    q->text = json_copy((json_t *)spec->text);
     q->started_ms = uv_now(api->loop);
     store_id_new(q->job_id);
     q->next = api->queries;
     api->queries = q;
-    json_decref(settings);
+    json_decref(spec->settings);
     const struct store_dataset meta = {
-        .filename = name, .format = "job", .media = "jsonl", .generated = true, .owner = request->actor};
+        .filename = q->name, .format = "job", .media = "jsonl", .generated = true, .owner = q->actor};
     q->upload = store_upload_begin(api->store, &meta, on_ready, on_drain, q);
 }

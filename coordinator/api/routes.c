@@ -35,6 +35,9 @@
 #define COMPLETED                                                                                            \
     ANSWERS({200, "Completion", NULL, "the summary"}, {502, "Detail", NULL, "the model failed, and how"},    \
         {504, "Detail", NULL, "the model took too long"})
+#define QUERIED                                                                                              \
+    ANSWERS({200, "DeploymentAnswer", NULL, "the summary"}, {502, "Detail", NULL, "the model failed"},       \
+        {504, "Detail", NULL, "the model took too long"}, MISSING)
 #define PAGE_SKIP                                                                                            \
     {                                                                                                        \
         "skip", VALUE_INTEGER, false, 0, 0, (1LL << 53) - 1, "how many of the newest to leave out", NULL     \
@@ -237,6 +240,17 @@ const struct route ROUTES[] = {
         "Summarizes a text with OpenAI's model", ROLE_USER, JSON_BODY("CompletionRequest"), NULL, COMPLETED},
     {"POST", "/api/v1/completions/mistral", handle_completion_mistral, "complete_with_mistral", "completions",
         "Summarizes a text with Mistral's model", ROLE_USER, JSON_BODY("CompletionRequest"), NULL, COMPLETED},
+    {"GET", "/api/v1/ground-truth/deployments", handle_deployment_list, "list_deployments", "deployments",
+        "Lists deployments", ROLE_VIEWER, NO_BODY, NULL,
+        ANSWERS({200, "DeploymentListing", NULL, "all, the newest first"})},
+    {"POST", "/api/v1/ground-truth/deployments", handle_deployment_create, "create_deployment", "deployments",
+        "Names a model that answers single texts, and loads it", ROLE_USER, JSON_BODY("DeploymentRequest"),
+        NULL, ANSWERS({201, "Deployment", NULL, "stored; its model is being loaded"})},
+    {"POST", "/api/v1/ground-truth/deployments/{deployment_id}", handle_deployment_query, "query_deployment",
+        "deployments", "Summarizes a text", ROLE_USER, JSON_BODY("CompletionRequest"), NULL, QUERIED},
+    {"DELETE", "/api/v1/ground-truth/deployments/{deployment_id}", handle_deployment_delete,
+        "delete_deployment", "deployments", "Deletes a deployment", ROLE_USER, NO_BODY, NULL,
+        ANSWERS(GONE, MISSING)},
     {"GET", "/api/v1/settings/secrets", handle_secret_list, "list_secrets", "settings",
         "Lists secrets, without their values", ROLE_USER, NO_BODY, NULL,
         ANSWERS({200, "Secrets", NULL, "names and descriptions"})},

@@ -587,7 +587,7 @@ static void server_end(struct api *api, uint64_t now_ns)
         MHD_stop_daemon(api->daemon);
         api->daemon = NULL;
     }
-    if (api->daemon || api->request_count > 0 || api->rotation == ROTATION_RUNNING)
+    if (api->daemon || api->request_count > 0 || api->queries || api->rotation == ROTATION_RUNNING)
         return;
     events_close(api);
     uv_close((uv_handle_t *)&api->poll, on_handle_closed);

@@ -396,6 +396,29 @@ void store_job_figures(struct store *store, const char *id, store_json_done done
  * and a histogram of 20 bins from min to max, as a JSON object. A pass over its samples. */
 void store_dataset_lengths(struct store *store, const char *id, store_json_done done, void *context);
 
+/* ---- deployments ---- */
+
+struct store_deployment {
+    char id[STORE_ID_BYTES];
+    const char *name, *description, *model;
+    const char *status;                       /* "created", "running", "failed"; only read */
+    int64_t num_gpus, num_cpus, num_replicas; /* as wished; only for insert */
+    int64_t created_ms, updated_ms;           /* only read */
+};
+typedef void (*store_deployment_done)(
+    void *context, const struct store_deployment *deployment, const struct error *err);
+/* The id is the caller's. Gives the row back as stored. */
+void store_deployment_insert(struct store *store, const struct store_deployment *deployment,
+    store_deployment_done done, void *context);
+void store_deployment_get(struct store *store, const char *id, store_deployment_done done, void *context);
+typedef void (*store_deployment_list_done)(
+    void *context, const struct store_deployment *items, size_t count, const struct error *err);
+/* All of them, newest first. */
+void store_deployment_list(struct store *store, store_deployment_list_done done, void *context);
+void store_deployment_status(
+    struct store *store, const char *id, const char *status, store_done done, void *context);
+void store_deployment_delete(struct store *store, const char *id, store_done done, void *context);
+
 /* ---- secrets, tokens, worker keys ---- */
 
 /* A secret's value arrives sealed; the store never sees the plain one. */
