@@ -60,7 +60,7 @@ static void sort_rows(struct cuda_backend *cuda, const struct select_args *args,
     struct ranked *ranked = malloc(vocabulary * sizeof *ranked);
     if (!scores || !ranked)
         cuda_fail(cuda, ERROR_MEMORY, "no memory to sort %zu scores", vocabulary);
-    for (size_t row = 0; row < args->logits.rows && !cuda->failed; row++) {
+    for (size_t row = 0; ranked && scores && row < args->logits.rows && !cuda->failed; row++) {
         if (!cuda->base.ops->download(&cuda->base, tensor_rows(args->logits, row, 1), scores, err))
             break;
         for (size_t i = 0; i < vocabulary; i++)
