@@ -133,7 +133,7 @@ def get_summarizer_deployment_id() -> str:
     for deployment in get_deployments().json()["items"]:
         if deployment["status"] != "failed":
             return str(deployment["id"])
-    raise RuntimeError("there is no deployment; make one: POST /api/v1/ground-truth/deployments, or lumigrid deployment create")
+    raise RuntimeError("there is no deployment; make one: POST /api/v1/ground-truth/deployments")
 
 
 def get_bart_ground_truth(deployment_id: Id, prompt: str) -> requests.Response:
