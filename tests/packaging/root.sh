@@ -6,7 +6,7 @@
 #                                   does everything that it started, and no mount is left
 #   root.sh boot DIR COMMAND…       the same under systemd, without a network but loopback; DIR must have the package systemd
 #
-# LUMIGRID_DEBIAN_MIRROR names a mirror (http://deb.debian.org/debian). What a site adds to reach its registries (apt and pip
+# LUMIGRID_DEBIAN_MIRROR names a mirror (debootstrap's own choice). What a site adds to reach its registries (apt and pip
 # settings, certificates) lies below the folder LUMIGRID_ROOT_SITE as it shall lie in the root, and is copied into a new one.
 set -euo pipefail
 usage() { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -77,7 +77,7 @@ make)
     rm -rf "$dir.part"
     mkdir -p "$(dirname "$dir")"
     debootstrap --variant=minbase --include=git,ca-certificates bookworm "$dir.part" \
-        "${LUMIGRID_DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$dir.log" 2>&1 || { tail -n 20 "$dir.log" >&2; exit 1; }
+        ${LUMIGRID_DEBIAN_MIRROR:+"$LUMIGRID_DEBIAN_MIRROR"} >"$dir.log" 2>&1 || { tail -n 20 "$dir.log" >&2; exit 1; }
     rm -rf "$dir.part"/var/cache/apt/archives/*.deb
     if [ -n "${LUMIGRID_ROOT_SITE:-}" ]; then
         cp -a "$LUMIGRID_ROOT_SITE/." "$dir.part/"
