@@ -39,6 +39,7 @@ extern const struct command DATASET_COMMANDS[];
 extern const struct command EXPERIMENT_COMMANDS[];
 extern const struct command JOB_COMMANDS[];
 extern const struct command WORKFLOW_COMMANDS[];
+extern const struct command DEPLOYMENT_COMMANDS[];
 extern const struct command WORKER_COMMANDS[];
 extern const struct command ADMIN_COMMANDS[];
 

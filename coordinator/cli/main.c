@@ -13,7 +13,7 @@
 enum { HELP_COLUMNS = 34 };
 
 static const struct command *const GROUPS[] = {LOCAL_COMMANDS, DATASET_COMMANDS, EXPERIMENT_COMMANDS,
-    JOB_COMMANDS, WORKFLOW_COMMANDS, WORKER_COMMANDS, ADMIN_COMMANDS};
+    JOB_COMMANDS, WORKFLOW_COMMANDS, DEPLOYMENT_COMMANDS, WORKER_COMMANDS, ADMIN_COMMANDS};
 
 static const struct config_option COMMON_OPTIONS[] = {
     {"server", "URL", "http://127.0.0.1:8000", "the coordinator's address", false, false},

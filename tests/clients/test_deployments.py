@@ -1,4 +1,5 @@
 """Deployments of the first API: a local model with a name, asked about single texts."""
+import json
 import pathlib
 
 import cluster as clusters
@@ -65,3 +66,13 @@ def test_the_notebooks_functions(small, monkeypatch):
     id = small.post("/ground-truth/deployments", {}).json()["id"]
     assert ended(small, id) == "running" and lumigator_demo.get_summarizer_deployment_id() == id
     assert "result" in lumigator_demo.get_bart_ground_truth(id, "The cat sat on the mat.").json()["deployment_response"]
+
+
+def test_the_command_line_makes_asks_and_deletes_one(small):
+    id = small.run_cli("deployment", "create").stdout.strip()
+    assert ended(small, id) == "running"
+    assert [d["id"] for d in json.loads(small.run_cli("deployment", "list", "--json").stdout)] == [id]
+    asked = small.post(f"/ground-truth/deployments/{id}", {"text": "The cat sat on the mat."}).json()["deployment_response"]["result"]
+    assert small.run_cli("deployment", "query", id, "The cat sat on the mat.").stdout == asked + "\n"
+    assert small.run_cli("deployment", "delete", id).returncode == 0
+    assert small.run_cli("deployment", "query", id, "x", check=False).returncode == 3
