@@ -69,10 +69,15 @@ def test_the_notebooks_functions(small, monkeypatch):
 
 
 def test_the_command_line_makes_asks_and_deletes_one(small):
+    def listed():
+        return [d["id"] for d in json.loads(small.run_cli("deployment", "list", "--json").stdout)]
+
+    before = listed()  # what other tests left
     id = small.run_cli("deployment", "create").stdout.strip()
     assert ended(small, id) == "running"
-    assert [d["id"] for d in json.loads(small.run_cli("deployment", "list", "--json").stdout)] == [id]
+    assert listed() == [id, *before]
     asked = small.post(f"/ground-truth/deployments/{id}", {"text": "The cat sat on the mat."}).json()["deployment_response"]["result"]
     assert small.run_cli("deployment", "query", id, "The cat sat on the mat.").stdout == asked + "\n"
     assert small.run_cli("deployment", "delete", id).returncode == 0
+    assert listed() == before
     assert small.run_cli("deployment", "query", id, "x", check=False).returncode == 3
