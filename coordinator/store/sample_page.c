@@ -9,21 +9,24 @@
 /* ---- a page of results ---- */
 
 /* $4: the metric value to order by, counted from 1; 0: by index. $5: 1 or -1. $6: bytes to look for. $7: with
- * texts. */
+ * texts. What is found is kept as places in an order; the rows themselves are read for the page alone. */
 static struct statement page = {
     .name = "result_page",
     .sql =
-        "WITH found AS (SELECT r.*, s.example, s.ground_truth FROM result r JOIN job j ON j.id = r.job_id"
-        "  LEFT JOIN sample s ON s.dataset_id = j.dataset_id AND s.index = r.index"
+        "WITH found AS (SELECT r.index, r.index * $5::int AS place, j.dataset_id,"
+        "  CASE WHEN $4::int > 0 THEN r.metric_values[$4] * $5::int END AS key"
+        "  FROM result r JOIN job j ON j.id = r.job_id"
+        "  LEFT JOIN sample s ON $6::bytea IS NOT NULL AND s.dataset_id = j.dataset_id AND s.index = r.index"
         "  WHERE r.job_id = $1 AND ($6::bytea IS NULL OR position($6 IN r.prediction) > 0"
         "   OR position($6 IN s.example) > 0 OR position($6 IN s.ground_truth) > 0)),"
-        " chosen AS (SELECT * FROM found ORDER BY CASE WHEN $4::int > 0 THEN metric_values[$4] * $5::int END"
-        "  NULLS LAST, index * $5::int OFFSET $2 LIMIT $3) "
-        "SELECT index, CASE WHEN $7 THEN prediction END, metric_values, prompt_tokens, new_tokens, seconds, "
-        "truncated,"
-        " detail, error_code, error_message, finish_reason, worker_id::text, CASE WHEN $7 THEN example END,"
-        " CASE WHEN $7 THEN ground_truth END, (SELECT count(*) FROM found) FROM chosen"
-        " ORDER BY CASE WHEN $4::int > 0 THEN metric_values[$4] * $5::int END NULLS LAST, index * $5::int",
+        " chosen AS (SELECT * FROM found ORDER BY key NULLS LAST, place OFFSET $2 LIMIT $3) "
+        "SELECT r.index, CASE WHEN $7 THEN r.prediction END, metric_values, prompt_tokens, new_tokens, "
+        "seconds,"
+        " truncated, detail, error_code, error_message, finish_reason, worker_id::text,"
+        " CASE WHEN $7 THEN example END, CASE WHEN $7 THEN ground_truth END, (SELECT count(*) FROM found)"
+        " FROM chosen c JOIN result r ON r.job_id = $1 AND r.index = c.index"
+        " LEFT JOIN sample s ON s.dataset_id = c.dataset_id AND s.index = c.index"
+        " ORDER BY c.key NULLS LAST, c.place",
     .binary = true,
     .slow = true,
 };
