@@ -2,6 +2,7 @@
  * keys tile by tile. Without a cache, keys and values are first laid out as pages in scratch. */
 #include <string.h>
 
+#include "worker/backend/arguments.h"
 #include "worker/backend/cpu/cpu.h"
 
 enum { PIECE_ROWS = 8 * ATTENTION_TILE_ROWS };
@@ -147,33 +148,10 @@ static size_t cut(struct attention_job *job)
     return count;
 }
 
-static void check(const struct attention_args *args)
-{
-    assert(args->kv_heads > 0 && args->heads % args->kv_heads == 0);
-    assert(args->q.width == args->heads * args->head_dim && args->out.width == args->heads * args->value_dim);
-    if (args->cache) {
-        assert(args->layer < args->cache->shape.layers && args->kv_heads == args->cache->shape.kv_heads);
-        assert(
-            args->head_dim == args->cache->shape.head_dim && args->value_dim == args->cache->shape.value_dim);
-    } else {
-        assert(args->k.width == args->kv_heads * args->head_dim);
-        assert(args->v.width == args->kv_heads * args->value_dim);
-    }
-    for (size_t i = 0; i < args->sequence_count; i++) {
-        const struct attention_sequence *s = &args->sequences[i];
-        assert(s->q_row + s->q_rows <= args->q.rows && s->q_row + s->q_rows <= args->out.rows);
-        assert(s->q_position >= 0 && s->k_rows <= INT32_MAX / 2 && s->q_rows <= INT32_MAX / 2);
-        assert(args->cache || (s->k_row + s->k_rows <= args->k.rows && s->k_row + s->k_rows <= args->v.rows));
-        if (args->cache)
-            for (size_t p = 0; p < page_count(s); p++)
-                assert(s->pages[p] >= 0 && (size_t)s->pages[p] < args->cache->shape.pages);
-    }
-}
-
 void cpu_attention(struct backend *b, const struct attention_args *args)
 {
     struct cpu_backend *cpu = cpu_of(b);
-    check(args);
+    attention_args_check(args, args->cache ? &args->cache->shape : NULL);
     if (cpu->failed)
         return;
     size_t mark = arena_mark(cpu);

@@ -1,31 +1,12 @@
 /* Biases by distance: T5's table, and DeBERTa's products with position vectors. */
-#include <math.h>
 #include <string.h>
 
+#include "worker/backend/arguments.h"
 #include "worker/backend/cpu/cpu.h"
 
 enum { BLOCK_KEYS = ATTENTION_BLOCK_PAGES * KV_PAGE_TOKENS };
 
 /* ---- T5 ---- */
-
-/* The bucket of key position - query position, as the reference computes it, in float32. */
-static int32_t relative_bucket(int32_t distance, bool bidirectional, int32_t buckets, int32_t max_distance)
-{
-    int32_t base = 0;
-    if (bidirectional) {
-        buckets /= 2;
-        base = distance > 0 ? buckets : 0;
-        distance = distance < 0 ? -distance : distance;
-    } else {
-        distance = distance < 0 ? -distance : 0;
-    }
-    int32_t exact = buckets / 2;
-    if (distance < exact || exact == 0)
-        return base + (distance < buckets ? distance : buckets - 1);
-    float ratio = logf((float)distance / (float)exact) / (float)log((double)max_distance / (double)exact);
-    int32_t large = exact + (int32_t)(ratio * (float)(buckets - exact));
-    return base + (large < buckets - 1 ? large : buckets - 1);
-}
 
 bool attention_bias_prepare(
     struct cpu_backend *cpu, const struct attention_args *args, struct attention_bias *out)
@@ -50,8 +31,8 @@ bool attention_bias_prepare(
         return false;
     int32_t last = -1;
     for (size_t i = 0; i < out->span; i++) {
-        int32_t bucket = relative_bucket((int32_t)i - (int32_t)out->zero, args->relative_bidirectional,
-            (int32_t)table->out, args->relative_max_distance);
+        int32_t bucket = attention_relative_bucket((int32_t)i - (int32_t)out->zero,
+            args->relative_bidirectional, (int32_t)table->out, args->relative_max_distance);
         if (bucket != last)
             weight_row(cpu, table, (size_t)bucket, row);
         last = bucket;
@@ -63,19 +44,6 @@ bool attention_bias_prepare(
 }
 
 /* ---- DeBERTa ---- */
-
-/* Signed distance on a scale that is exact up to half of `buckets`, logarithmic beyond. */
-static int32_t disentangled_bucket(int32_t distance, int32_t buckets, int32_t max_distance)
-{
-    int32_t middle = buckets / 2;
-    if (buckets <= 0 || max_distance <= 0 || (distance < middle && distance > -middle))
-        return distance;
-    int32_t size = distance < 0 ? -distance : distance;
-    float scaled = ceilf(logf((float)size / (float)middle) / logf((float)(max_distance - 1) / (float)middle) *
-                         (float)(middle - 1));
-    int32_t large = (int32_t)scaled + middle;
-    return distance < 0 ? -large : large;
-}
 
 struct disentangled_job {
     struct cpu_backend *cpu;
@@ -169,7 +137,8 @@ static bool index_positions(struct disentangled_job *job)
         return false;
     for (size_t i = 0; i < count; i++) {
         int32_t distance = (int32_t)i - (int32_t)keys + 1;
-        int32_t row = disentangled_bucket(distance, args->position_buckets, args->position_max) + span;
+        int32_t row =
+            attention_disentangled_bucket(distance, args->position_buckets, args->position_max) + span;
         index[i] = row < 0 ? 0 : row > 2 * span - 1 ? 2 * span - 1 : row;
     }
     job->index = index;

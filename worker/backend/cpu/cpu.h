@@ -19,6 +19,16 @@ struct weight_part {
     int32_t *corrections; /* DTYPE_I8, likewise */
 };
 
+/* Some rows of activations times some outputs of a part that is multiplied in integers. */
+struct part_product {
+    const struct weight_part *part;
+    size_t first, count; /* the part's rows: at most CHUNK_OUTPUTS */
+    size_t first_row, rows;
+    float *c; /* [rows][c_stride] */
+    size_t c_stride;
+    void *scratch; /* room as the product asks for */
+};
+
 struct weight {
     size_t out, in;
     struct weight_part parts[WEIGHT_PARTS_MAX];

@@ -219,9 +219,9 @@ static void multiply_short(const struct linear_job *job, const struct product *p
         rows, p->packed, job->k, p->c, C_STRIDE);
 }
 
-static void multiply_ints(const struct linear_job *job, const struct product *p, size_t rows)
+static struct part_product part_product_of(const struct product *p, size_t rows)
 {
-    struct int8_product product = {.part = p->part,
+    return (struct part_product){.part = p->part,
         .first = p->first,
         .count = p->count,
         .first_row = p->first_panel * GEMM_TILE_ROWS,
@@ -229,28 +229,15 @@ static void multiply_ints(const struct linear_job *job, const struct product *p,
         .c = p->c,
         .c_stride = C_STRIDE,
         .scratch = p->packed};
-    int8_product_run(job->cpu, &job->ints, &product);
-}
-
-static void multiply_blocks(const struct linear_job *job, const struct product *p, size_t rows)
-{
-    struct block_product product = {.part = p->part,
-        .first = p->first,
-        .count = p->count,
-        .first_row = p->first_panel * GEMM_TILE_ROWS,
-        .rows = rows,
-        .c = p->c,
-        .c_stride = C_STRIDE,
-        .scratch = p->packed};
-    block_product_run(job->cpu, &job->blocks, &product);
 }
 
 static void multiply(const struct linear_job *job, const struct product *p, size_t rows)
 {
+    struct part_product product = part_product_of(p, rows);
     if (dtype_is_blocks(p->part->dtype))
-        multiply_blocks(job, p, rows);
+        block_product_run(job->cpu, &job->blocks, &product);
     else if (p->part->dtype == DTYPE_I8)
-        multiply_ints(job, p, rows);
+        int8_product_run(job->cpu, &job->ints, &product);
     else if (is_short(job, p->part))
         multiply_short(job, p, rows);
     else if (job->rows <= FEW_ROWS)

@@ -76,7 +76,7 @@ static void prefetch(const uint8_t *from, size_t bytes)
 
 /* Outputs that are not there repeat the last. What comes after them is asked for meanwhile. */
 static void unpack(
-    const struct cpu_backend *cpu, const struct block_product *p, size_t first, const struct unpacked *u)
+    const struct cpu_backend *cpu, const struct part_product *p, size_t first, const struct unpacked *u)
 {
     const struct weight_part *part = p->part;
     size_t at_bytes = 0, bytes = 0, outputs = u->quads * GEMM_TILE_OUTPUTS;
@@ -106,7 +106,7 @@ static void point_at_rows(
 }
 
 static void multiply(const struct cpu_backend *cpu, const struct block_activations *x,
-    const struct block_product *p, size_t first, const struct unpacked *u)
+    const struct part_product *p, size_t first, const struct unpacked *u)
 {
     struct block_tile tile = {.c_stride = p->c_stride};
     for (size_t row = 0; row < p->rows; row += GROUP_ROWS) {
@@ -124,7 +124,7 @@ static void multiply(const struct cpu_backend *cpu, const struct block_activatio
 
 /* One row of activations: weights go from memory through registers. */
 static void multiply_one(
-    const struct cpu_backend *cpu, const struct block_activations *x, const struct block_product *p)
+    const struct cpu_backend *cpu, const struct block_activations *x, const struct part_product *p)
 {
     const struct weight_part *part = p->part;
     for (size_t n = 0; n < p->count; n += GEMM_TILE_OUTPUTS) {
@@ -149,7 +149,7 @@ static void multiply_one(
 /* A few rows: each four outputs are unpacked into L1 and all rows pass them. Many: a chunk is unpacked into
  * L2. */
 static void multiply_some(
-    const struct cpu_backend *cpu, const struct block_activations *x, const struct block_product *p)
+    const struct cpu_backend *cpu, const struct block_activations *x, const struct part_product *p)
 {
     static_assert(
         CHUNK_QUADS * (QUAD_WEIGHTS * sizeof(int16_t) + (QUAD_SCALES + QUAD_MINIMUMS) * sizeof(float)) <=
@@ -172,7 +172,7 @@ static void multiply_some(
 }
 
 void block_product_run(
-    const struct cpu_backend *cpu, const struct block_activations *x, const struct block_product *p)
+    const struct cpu_backend *cpu, const struct block_activations *x, const struct part_product *p)
 {
     if (p->rows == 1)
         multiply_one(cpu, x, p);

@@ -14,15 +14,8 @@ struct block_activations {
 /* Rounds the rows of `in`, whose width is a multiple of 32, into scratch. */
 bool block_activations_make(struct cpu_backend *cpu, struct tensor in, struct block_activations *out);
 
-struct block_product {
-    const struct weight_part *part;
-    size_t first, count; /* the part's rows: at most CHUNK_OUTPUTS */
-    size_t first_row, rows;
-    float *c; /* [rows][c_stride] */
-    size_t c_stride;
-    void *scratch; /* CHUNK_OUTPUTS * GEMM_K_BLOCK floats */
-};
+/* The scratch holds CHUNK_OUTPUTS * GEMM_K_BLOCK floats. */
 void block_product_run(
-    const struct cpu_backend *cpu, const struct block_activations *x, const struct block_product *product);
+    const struct cpu_backend *cpu, const struct block_activations *x, const struct part_product *product);
 
 #endif

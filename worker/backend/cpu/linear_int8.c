@@ -110,7 +110,7 @@ bool int8_activations_make(struct cpu_backend *cpu, struct tensor in, struct int
 
 /* Rows [row, row + rows) of the activations and the four outputs from `output` on, over one part of k. */
 static void run_tile(const struct cpu_backend *cpu, const struct int8_activations *x,
-    const struct int8_product *p, size_t output, size_t row, size_t rows, size_t k)
+    const struct part_product *p, size_t output, size_t row, size_t rows, size_t k)
 {
     size_t length = round_up(smaller(GEMM_K_BLOCK, x->k - k), INT8_STEP), at = p->first_row + row;
     size_t part = k / GEMM_K_BLOCK, parts = k_parts(x->k);
@@ -136,7 +136,7 @@ static void prefetch(const int8_t *from, size_t bytes)
 }
 
 static void multiply_few(
-    const struct cpu_backend *cpu, const struct int8_activations *x, const struct int8_product *p)
+    const struct cpu_backend *cpu, const struct int8_activations *x, const struct part_product *p)
 {
     for (size_t n = 0; n < p->count; n += GEMM_TILE_OUTPUTS)
         for (size_t k = 0; k < x->k; k += GEMM_K_BLOCK) {
@@ -147,7 +147,7 @@ static void multiply_few(
 }
 
 static void multiply_many(
-    const struct cpu_backend *cpu, const struct int8_activations *x, const struct int8_product *p)
+    const struct cpu_backend *cpu, const struct int8_activations *x, const struct part_product *p)
 {
     for (size_t k = 0; k < x->k; k += GEMM_K_BLOCK)
         for (size_t row = 0; row < p->rows; row += GROUP_ROWS)
@@ -156,7 +156,7 @@ static void multiply_many(
 }
 
 static void multiply(
-    const struct cpu_backend *cpu, const struct int8_activations *x, const struct int8_product *p)
+    const struct cpu_backend *cpu, const struct int8_activations *x, const struct part_product *p)
 {
     size_t outputs = outputs_in_quads(p->count);
     for (size_t m = 0; m < p->rows; m++)
@@ -171,14 +171,14 @@ static void multiply(
 
 /* A gated weight in one part may have its second half begin within a quad. */
 void int8_product_run(
-    const struct cpu_backend *cpu, const struct int8_activations *x, const struct int8_product *p)
+    const struct cpu_backend *cpu, const struct int8_activations *x, const struct part_product *p)
 {
     size_t extra = p->first % GEMM_TILE_OUTPUTS;
     if (extra == 0) {
         multiply(cpu, x, p);
         return;
     }
-    struct int8_product whole = *p;
+    struct part_product whole = *p;
     whole.first -= extra;
     whole.count += extra;
     whole.c = p->scratch;

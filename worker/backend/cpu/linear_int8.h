@@ -16,16 +16,9 @@ struct int8_activations {
 };
 bool int8_activations_make(struct cpu_backend *cpu, struct tensor in, struct int8_activations *out);
 
-struct int8_product {
-    const struct weight_part *part;
-    size_t first, count; /* the part's rows: at most CHUNK_OUTPUTS */
-    size_t first_row, rows;
-    float *c; /* [rows][c_stride] */
-    size_t c_stride;
-    float *scratch; /* rows * (CHUNK_OUTPUTS + GEMM_TILE_OUTPUTS) floats */
-};
+/* The scratch holds rows * (CHUNK_OUTPUTS + GEMM_TILE_OUTPUTS) floats. */
 void int8_product_run(
-    const struct cpu_backend *cpu, const struct int8_activations *x, const struct int8_product *product);
+    const struct cpu_backend *cpu, const struct int8_activations *x, const struct part_product *product);
 
 /* How a part of `rows` outputs is stored: four outputs a quad, INT8_STEP values of each in turn; after them a
  * scale an output, and for each part of k and output 128 times the sum of its weights. */

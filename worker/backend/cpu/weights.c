@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "worker/backend/arguments.h"
 #include "worker/backend/cpu/convert.h"
 #include "worker/backend/cpu/cpu.h"
 #include "worker/backend/cpu/linear_int8.h"
@@ -22,11 +23,6 @@ static void *take_memory(struct cpu_backend *cpu, size_t bytes)
 
 /* ---- checks ---- */
 
-static const char *view_name(const struct tensor_view *view)
-{
-    return view->name ? view->name : "(unnamed)";
-}
-
 static bool check_part(
     const struct weight_args *args, size_t p, size_t *out, size_t *in, size_t *row_bytes, struct error *err)
 {
@@ -44,27 +40,6 @@ static bool check_part(
         *out > INT32_MAX || *in > INT32_MAX)
         return error_set(err, ERROR_INVALID, "tensor %s: its size does not match its shape", view_name(view));
     *row_bytes = stored;
-    return true;
-}
-
-static size_t view_elements(const struct tensor_view *view)
-{
-    size_t count = 1;
-    for (int i = 0; i < view->rank; i++)
-        count *= view->shape[i] > 0 ? (size_t)view->shape[i] : 0;
-    return count;
-}
-
-static bool check_vector(const struct tensor_view *view, size_t count, struct error *err)
-{
-    size_t bytes;
-    if ((view->dtype != DTYPE_F32 && view->dtype != DTYPE_F16 && view->dtype != DTYPE_BF16) ||
-        !stored_row_bytes(view->dtype, count, &bytes))
-        return error_set(
-            err, ERROR_UNSUPPORTED, "tensor %s: its data type cannot be used for a vector", view_name(view));
-    if (view_elements(view) != count || bytes != view->bytes)
-        return error_set(err, ERROR_INVALID, "tensor %s has %zu values, not %zu", view_name(view),
-            view_elements(view), count);
     return true;
 }
 
@@ -218,7 +193,7 @@ static bool load_biases(
         const struct tensor_view *view = args->biases[p];
         if (!view)
             memset(weight->bias + first, 0, count * sizeof(float));
-        else if (check_vector(view, count, err))
+        else if (view_check_vector(view, count, err))
             cpu->kernels->decode[view->dtype](view->data, 0, count, weight->bias + first, LANES);
         else
             return false;
@@ -284,7 +259,7 @@ bool cpu_vector_load(
     size_t count = view_elements(view);
     if (count == 0 || count > INT32_MAX)
         return error_set(err, ERROR_INVALID, "tensor %s is not a vector", view_name(view));
-    if (!check_vector(view, count, err))
+    if (!view_check_vector(view, count, err))
         return false;
     struct vector *vector = malloc(sizeof *vector + (count + LANES) * sizeof(float));
     if (!vector)

@@ -1,7 +1,6 @@
 /* Attention: sequences are cut into pieces for the kernels, biases by distance are prepared. */
+#include "worker/backend/arguments.h"
 #include "worker/backend/cuda/device.h"
-
-#include <math.h>
 
 /* Blocks a multiprocessor should have before a block takes more than one split of the keys. */
 enum { BLOCKS_EACH = 2 };
@@ -13,28 +12,6 @@ struct job {
     size_t keys;  /* of the longest sequence */
     struct attention_kernel kernel;
 };
-
-static void check(const struct attention_args *args)
-{
-    assert(args->kv_heads > 0 && args->heads % args->kv_heads == 0);
-    assert(args->q.width == args->heads * args->head_dim && args->out.width == args->heads * args->value_dim);
-    if (args->cache) {
-        assert(args->layer < args->cache->shape.layers && args->kv_heads == args->cache->shape.kv_heads);
-        assert(
-            args->head_dim == args->cache->shape.head_dim && args->value_dim == args->cache->shape.value_dim);
-    } else {
-        assert(args->k.width == args->kv_heads * args->head_dim);
-        assert(args->v.width == args->kv_heads * args->value_dim);
-    }
-    for (size_t i = 0; i < args->sequence_count; i++) {
-        const struct attention_sequence *s = &args->sequences[i];
-        assert(s->q_row + s->q_rows <= args->q.rows && s->q_row + s->q_rows <= args->out.rows);
-        assert(s->q_position >= 0 && s->k_rows <= INT32_MAX / 2 && s->q_rows <= INT32_MAX / 2);
-        assert(args->cache || (s->k_row + s->k_rows <= args->k.rows && s->k_row + s->k_rows <= args->v.rows));
-        for (size_t p = 0; args->cache && p < pages_of(s->k_rows); p++)
-            assert(s->pages[p] >= 0 && (size_t)s->pages[p] < args->cache->shape.pages);
-    }
-}
 
 /* ---- what the kernel reads: sequences, their pages, pieces ---- */
 
@@ -140,38 +117,6 @@ static bool plan_splits(struct job *job)
 
 /* ---- biases by distance ---- */
 
-/* T5's bucket of key position - query position, as the reference computes it, in float32. */
-static int32_t relative_bucket(int32_t distance, bool bidirectional, int32_t buckets, int32_t max_distance)
-{
-    int32_t base = 0;
-    if (bidirectional) {
-        buckets /= 2;
-        base = distance > 0 ? buckets : 0;
-        distance = distance < 0 ? -distance : distance;
-    } else {
-        distance = distance < 0 ? -distance : 0;
-    }
-    int32_t exact = buckets / 2;
-    if (distance < exact || exact == 0)
-        return base + (distance < buckets ? distance : buckets - 1);
-    float ratio = logf((float)distance / (float)exact) / (float)log((double)max_distance / (double)exact);
-    int32_t large = exact + (int32_t)(ratio * (float)(buckets - exact));
-    return base + (large < buckets - 1 ? large : buckets - 1);
-}
-
-/* DeBERTa's signed distance on a scale that is exact up to half of `buckets`, logarithmic beyond. */
-static int32_t disentangled_bucket(int32_t distance, int32_t buckets, int32_t max_distance)
-{
-    int32_t middle = buckets / 2;
-    if (buckets <= 0 || max_distance <= 0 || (distance < middle && distance > -middle))
-        return distance;
-    int32_t size = distance < 0 ? -distance : distance;
-    float scaled = ceilf(logf((float)size / (float)middle) / logf((float)(max_distance - 1) / (float)middle) *
-                         (float)(middle - 1));
-    int32_t large = (int32_t)scaled + middle;
-    return distance < 0 ? -large : large;
-}
-
 /* The table row of every distance key - query that occurs. */
 static bool send_buckets(struct job *job)
 {
@@ -188,11 +133,12 @@ static bool send_buckets(struct job *job)
     for (size_t i = 0; i < count; i++) {
         int32_t distance = (int32_t)i - (int32_t)(queries - 1);
         if (args->relative_bias) {
-            out[i] = relative_bucket(distance, args->relative_bidirectional,
+            out[i] = attention_relative_bucket(distance, args->relative_bidirectional,
                 (int32_t)args->relative_bias->out, args->relative_max_distance);
             continue;
         }
-        int32_t row = disentangled_bucket(-distance, args->position_buckets, args->position_max) + span;
+        int32_t row =
+            attention_disentangled_bucket(-distance, args->position_buckets, args->position_max) + span;
         out[i] = row < 0 ? 0 : row > 2 * span - 1 ? 2 * span - 1 : row;
     }
     job->kernel.bucket_zero = (int)(queries - 1);
@@ -243,7 +189,7 @@ static bool prepare_bias(struct job *job)
 void cuda_attention(struct backend *b, const struct attention_args *args)
 {
     struct cuda_backend *cuda = cuda_of(b);
-    check(args);
+    attention_args_check(args, args->cache ? &args->cache->shape : NULL);
     if (cuda->failed)
         return;
     if (args->head_dim > HEAD_DIM_MAX || args->value_dim > HEAD_DIM_MAX) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/backend/arguments.h"
 #include "worker/backend/cuda/device.h"
 
 enum { ROW_VALUES = 8 }; /* rows that are not blocks are padded to a multiple */
@@ -50,11 +51,6 @@ static size_t device_row_bytes(enum form form, size_t in, size_t stored)
 
 /* ---- checks ---- */
 
-static const char *view_name(const struct tensor_view *view)
-{
-    return view->name ? view->name : "(unnamed)";
-}
-
 struct part {
     const struct tensor_view *view;
     size_t out, in, stored_row_bytes;
@@ -91,27 +87,6 @@ static bool check_part(const struct weight_args *args, size_t p, struct part *ou
         return error_set(err, ERROR_INVALID, "tensor %s: its size does not match its shape", view_name(view));
     out->from = forms[view->dtype].form;
     out->to = target_form(args, view->dtype);
-    return true;
-}
-
-static size_t view_elements(const struct tensor_view *view)
-{
-    size_t count = 1;
-    for (int i = 0; i < view->rank; i++)
-        count *= view->shape[i] > 0 ? (size_t)view->shape[i] : 0;
-    return count;
-}
-
-static bool check_vector(const struct tensor_view *view, size_t count, struct error *err)
-{
-    size_t bytes;
-    if ((view->dtype != DTYPE_F32 && view->dtype != DTYPE_F16 && view->dtype != DTYPE_BF16) ||
-        !stored_bytes(view->dtype, count, &bytes))
-        return error_set(
-            err, ERROR_UNSUPPORTED, "tensor %s: its data type cannot be used for a vector", view_name(view));
-    if (view_elements(view) != count || bytes != view->bytes)
-        return error_set(err, ERROR_INVALID, "tensor %s has %zu values, not %zu", view_name(view),
-            view_elements(view), count);
     return true;
 }
 
@@ -231,7 +206,7 @@ static bool load_parts(
 static bool write_vector(struct cuda_backend *cuda, const struct tensor_view *view, size_t count,
     float offset, float *to, struct error *err)
 {
-    if (!check_vector(view, count, err))
+    if (!view_check_vector(view, count, err))
         return false;
     struct part part = {.view = view, .out = 1, .in = count, .stored_row_bytes = view->bytes};
     part.from = forms[view->dtype].form;
@@ -331,7 +306,7 @@ bool cuda_vector_load(
     size_t count = view_elements(view);
     if (count == 0 || count > INT32_MAX)
         return error_set(err, ERROR_INVALID, "tensor %s is not a vector", view_name(view));
-    if (!check_vector(view, count, err))
+    if (!view_check_vector(view, count, err))
         return false;
     struct vector *vector = calloc(1, sizeof *vector);
     if (!vector)
