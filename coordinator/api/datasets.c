@@ -47,18 +47,9 @@ void handle_dataset_get(struct request *request)
     store_dataset_get(request->api->store, request_parameter(request, 0), on_get, request);
 }
 
-static void on_deleted(void *context, const struct error *err)
-{
-    struct request *request = context;
-    if (err)
-        request_answer_error(request, err);
-    else
-        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
-}
-
 void handle_dataset_delete(struct request *request)
 {
-    store_dataset_delete(request->api->store, request_parameter(request, 0), on_deleted, request);
+    store_dataset_delete(request->api->store, request_parameter(request, 0), request_answer_deleted, request);
 }
 
 static bool ends_with(const char *text, const char *end)

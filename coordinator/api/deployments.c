@@ -164,16 +164,8 @@ void handle_health_deployments(struct request *request)
     store_deployment_list(request->api->store, on_running, request);
 }
 
-static void on_deleted(void *context, const struct error *err)
-{
-    struct request *request = context;
-    if (err)
-        request_answer_error(request, err);
-    else
-        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
-}
-
 void handle_deployment_delete(struct request *request)
 {
-    store_deployment_delete(request->api->store, request_parameter(request, 0), on_deleted, request);
+    store_deployment_delete(
+        request->api->store, request_parameter(request, 0), request_answer_deleted, request);
 }

@@ -255,15 +255,6 @@ static void on_cancel_jobs(
         json_pack("{s:s, s:s}", "id", request_parameter(request, 0), "status", "stopped"));
 }
 
-static void on_deleted(void *context, const struct error *err)
-{
-    struct request *request = context;
-    if (err)
-        request_answer_error(request, err);
-    else
-        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
-}
-
 static void on_delete_jobs(
     void *context, uint64_t total, const struct store_job *jobs, size_t count, const struct error *err)
 {
@@ -274,7 +265,8 @@ static void on_delete_jobs(
         return;
     }
     stop_jobs(request, jobs, count, "its experiment is deleted");
-    store_experiment_delete(request->api->store, request_parameter(request, 0), on_deleted, request);
+    store_experiment_delete(
+        request->api->store, request_parameter(request, 0), request_answer_deleted, request);
 }
 
 static void with_jobs(struct request *request, store_job_list_done done)

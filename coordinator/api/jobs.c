@@ -116,15 +116,6 @@ void handle_job_cancel(struct request *request)
     store_job_finish(request->api->store, id, STORE_JOB_STOPPED, &reason, on_stopped, request);
 }
 
-static void on_deleted(void *context, const struct error *err)
-{
-    struct request *request = context;
-    if (err)
-        request_answer_error(request, err);
-    else
-        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
-}
-
 static void on_stopped_for_delete(
     void *context, const struct store_job *job, const struct store_job *next, const struct error *err)
 {
@@ -134,7 +125,7 @@ static void on_stopped_for_delete(
     if (err)
         request_answer_error(request, err);
     else
-        store_job_delete(request->api->store, request_parameter(request, 0), on_deleted, request);
+        store_job_delete(request->api->store, request_parameter(request, 0), request_answer_deleted, request);
 }
 
 /* A running one is stopped first: ending it here and now makes the later end by the scheduler a no-op. */

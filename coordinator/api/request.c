@@ -158,6 +158,15 @@ void request_answer_empty(struct request *request, unsigned status)
     answer(request, status, NULL, MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT));
 }
 
+void request_answer_deleted(void *context, const struct error *err)
+{
+    struct request *request = context;
+    if (err)
+        request_answer_error(request, err);
+    else
+        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
 void request_answer_static(
     struct request *request, unsigned status, const char *type, const void *bytes, size_t size)
 {

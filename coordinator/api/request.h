@@ -72,6 +72,8 @@ void request_answer_detail(struct request *request, unsigned status, const char 
     __attribute__((format(printf, 3, 4)));
 void request_answer_error(struct request *request, const struct error *err);
 void request_answer_empty(struct request *request, unsigned status);
+/* For the store's deletions, whose context is the request: 204, or the error. */
+void request_answer_deleted(void *context, const struct error *err);
 /* Bytes that live as long as the program. */
 void request_answer_static(
     struct request *request, unsigned status, const char *type, const void *bytes, size_t size);

@@ -89,17 +89,9 @@ void handle_secret_put(struct request *request)
     request->json = NULL;
 }
 
-static void on_deleted(void *context, const struct error *err)
-{
-    struct request *request = context;
-    if (err)
-        request_answer_error(request, err);
-    else
-        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
-}
-
 void handle_secret_delete(struct request *request)
 {
     if (check_name(request))
-        store_secret_delete(request->api->store, request_parameter(request, 0), on_deleted, request);
+        store_secret_delete(
+            request->api->store, request_parameter(request, 0), request_answer_deleted, request);
 }

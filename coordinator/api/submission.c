@@ -30,13 +30,18 @@ static void pending_free(struct pending *p)
     free(p);
 }
 
-/* `field` is of the body, or of its job_config, but for the dataset. */
+/* What the submission's fields are members of, but for the dataset. */
+static json_t *fields_of(const struct pending *p)
+{
+    return p->submission.nested ? json_object_get(p->request->json, "job_config") : p->request->json;
+}
+
 static void refuse(struct pending *p, const char *field, const char *msg)
 {
     json_t *loc = json_pack("[s]", "body"), *from = p->request->json, *problem;
     if (p->submission.nested && strcmp(field, "dataset") != 0) {
         json_array_append_new(loc, json_string("job_config"));
-        from = json_object_get(from, "job_config");
+        from = fields_of(p);
     }
     json_array_append_new(loc, json_string(field));
     problem = json_pack("{s:s, s:o, s:s, s:O*}", "type", "value_error", "loc", loc, "msg", msg, "input",
@@ -341,10 +346,8 @@ void submission_with_dataset(struct request *request, const char *dataset_id,
  * take. */
 static void name_encoder(struct pending *p)
 {
-    const json_t *from = p->request->json;
+    const json_t *from = fields_of(p);
     json_t *settings = p->submission.evaluation ? p->submission.evaluation : p->submission.settings;
-    if (p->submission.nested)
-        from = json_object_get(from, "job_config");
     json_t *model = json_object_get(from, "bertscore_model"),
            *layer = json_object_get(from, "bertscore_layer");
     json_t *encoder = json_object();
@@ -362,9 +365,7 @@ static void name_encoder(struct pending *p)
 
 static bool check_encoder(struct pending *p)
 {
-    const json_t *from =
-        p->submission.nested ? json_object_get(p->request->json, "job_config") : p->request->json;
-    const char *model = json_string_value(json_object_get(from, "bertscore_model"));
+    const char *model = json_string_value(json_object_get(fields_of(p), "bertscore_model"));
     struct error err;
     if (!model || model_reference_check(model, &err))
         return true;

@@ -241,15 +241,6 @@ void handle_workflow_result_content(struct request *request)
 
 /* ---- delete ---- */
 
-static void on_deleted(void *context, const struct error *err)
-{
-    struct request *request = context;
-    if (err)
-        request_answer_error(request, err);
-    else
-        request_answer_empty(request, MHD_HTTP_NO_CONTENT);
-}
-
 static void on_delete(void *context, const struct store_workflow *workflow, const struct error *err)
 {
     struct request *request = context;
@@ -264,7 +255,7 @@ static void on_delete(void *context, const struct store_workflow *workflow, cons
         json_array_foreach(jobs, i, job)
             scheduler_job_cancel(request->api->scheduler, text_of(job, "id"), "its workflow is deleted");
     json_decref(jobs);
-    store_workflow_delete(request->api->store, workflow->id, force, on_deleted, request);
+    store_workflow_delete(request->api->store, workflow->id, force, request_answer_deleted, request);
 }
 
 void handle_workflow_delete(struct request *request)

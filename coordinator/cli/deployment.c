@@ -21,25 +21,12 @@ static int create(const struct command_context *context)
     json_t *body = model ? json_pack("{s:s}", "model", model) : json_object();
     json_t *made = client_call("POST", "/ground-truth/deployments", body, &err);
     json_decref(body);
-    if (!made)
-        return command_fail(&err);
-    if (context->json)
-        terminal_json(made);
-    else
-        printf("%s\n", json_string_value(json_object_get(made, "id")));
-    json_decref(made);
-    return EXIT_DONE;
+    return listing_made(context, made, &err);
 }
 
 static int list(const struct command_context *context)
 {
-    struct error err = {0};
-    json_t *items = client_list("/ground-truth/deployments", SIZE_MAX, &err);
-    if (!items)
-        return command_fail(&err);
-    listing_print(items, COLUMNS, context->json);
-    json_decref(items);
-    return EXIT_DONE;
+    return listing_run(context, "/ground-truth/deployments", COLUMNS);
 }
 
 static int query(const struct command_context *context)

@@ -1,12 +1,8 @@
 /* lumigrid job … */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/alloc.h"
-#include "coordinator/cli/client.h"
 #include "coordinator/cli/listing.h"
-#include "coordinator/cli/terminal.h"
 
 static const struct listing_column COLUMNS[] = {{"ID", "id", LISTING_TEXT}, {"NAME", "name", LISTING_TEXT},
     {"TYPE", "job_type", LISTING_TEXT}, {"STATUS", "status", LISTING_STATUS},
@@ -39,19 +35,10 @@ static int show(const struct command_context *context)
 
 static int logs(const struct command_context *context)
 {
-    struct error err = {0};
     char *path = job_path(context, "/logs");
-    json_t *answer = client_call("GET", path, NULL, &err);
+    int status = listing_run_logs(context, path);
     free(path);
-    if (!answer)
-        return command_fail(&err);
-    const char *text = json_string_value(json_object_get(answer, "logs"));
-    if (context->json)
-        terminal_json(answer);
-    else if (text)
-        printf("%s%s", text, *text && text[strlen(text) - 1] != '\n' ? "\n" : "");
-    json_decref(answer);
-    return EXIT_DONE;
+    return status;
 }
 
 static int cancel(const struct command_context *context)

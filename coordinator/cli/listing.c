@@ -156,3 +156,30 @@ int listing_call(
     json_decref(answer);
     return EXIT_DONE;
 }
+
+int listing_made(const struct command_context *context, json_t *made, const struct error *err)
+{
+    if (!made)
+        return command_fail(err);
+    if (context->json)
+        terminal_json(made);
+    else
+        printf("%s\n", json_string_value(json_object_get(made, "id")));
+    json_decref(made);
+    return EXIT_DONE;
+}
+
+int listing_run_logs(const struct command_context *context, const char *path)
+{
+    struct error err = {0};
+    json_t *answer = client_call("GET", path, NULL, &err);
+    if (!answer)
+        return command_fail(&err);
+    const char *text = json_string_value(json_object_get(answer, "logs"));
+    if (context->json)
+        terminal_json(answer);
+    else if (text)
+        printf("%s%s", text, *text && text[strlen(text) - 1] != '\n' ? "\n" : "");
+    json_decref(answer);
+    return EXIT_DONE;
+}

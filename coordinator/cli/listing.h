@@ -42,4 +42,11 @@ int listing_run_object(
 int listing_call(
     const struct command_context *context, const char *method, const char *path, const char *done);
 
+/* Prints the id of what a call made, or all of it with --json, and frees it; NULL: fails with `err`. The exit
+ * status. */
+int listing_made(const struct command_context *context, json_t *made, const struct error *err);
+
+/* GETs a log and prints its text; the exit status. */
+int listing_run_logs(const struct command_context *context, const char *path);
+
 #endif

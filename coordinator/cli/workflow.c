@@ -1,12 +1,10 @@
 /* lumigrid workflow … */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/alloc.h"
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/listing.h"
-#include "coordinator/cli/terminal.h"
 
 static const struct config_option SUBMIT_OPTIONS[] = {
     {"experiment", "ID", NULL, "an experiment without a model, or none: --dataset makes one", false, false},
@@ -126,14 +124,7 @@ static int submit(const struct command_context *context)
     json_t *made = client_call("POST", "/workflows/", body, &err);
     free(experiment);
     json_decref(body);
-    if (!made)
-        return command_fail(&err);
-    if (context->json)
-        terminal_json(made);
-    else
-        printf("%s\n", json_string_value(json_object_get(made, "id")));
-    json_decref(made);
-    return EXIT_DONE;
+    return listing_made(context, made, &err);
 }
 
 /* ---- list: experiments carry their workflows ---- */
@@ -170,19 +161,10 @@ static int show(const struct command_context *context)
 
 static int logs(const struct command_context *context)
 {
-    struct error err = {0};
     char *path = workflow_path(context, "/logs");
-    json_t *answer = client_call("GET", path, NULL, &err);
+    int status = listing_run_logs(context, path);
     free(path);
-    if (!answer)
-        return command_fail(&err);
-    const char *text = json_string_value(json_object_get(answer, "logs"));
-    if (context->json)
-        terminal_json(answer);
-    else if (text)
-        fputs(text, stdout);
-    json_decref(answer);
-    return EXIT_DONE;
+    return status;
 }
 
 static int delete (const struct command_context *context)

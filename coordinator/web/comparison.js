@@ -2,7 +2,7 @@
 import {ask} from "./api.js";
 import {count, csv, field, h, number, plural, select, status, table, trouble} from "./dom.js";
 import {bars, distribution, exports, scatter} from "./charts.js";
-import {marked} from "./samples.js";
+import {made, part} from "./samples.js";
 
 const PAGES = 5, PAGE = 1000;
 const label = (e) => e.name || e.model;
@@ -52,9 +52,8 @@ async function sideBySide(root, experiments, index, metric, signal) {
   const samples = await Promise.all(experiments.map((e) => ask(`/jobs/${e.id}/samples?skip=${index}&limit=1`, {signal}).then((l) => l.items[0])));
   const first = samples.find(Boolean);
   if (!first) return root.replaceChildren(h("p", {class: "quiet"}, "There is no such sample."));
-  const part = (name, content, score) => h("section", {}, h("h3", {}, name, score !== undefined && h("span", {class: "quiet"}, ` ${metric} ${number(score)}`)), h("div", {class: "text whole", tabindex: "0"}, content));
   root.replaceChildren(h("div", {class: "sample"}, part("Input", first.examples ?? "deleted"), part("Ground truth", first.ground_truth ?? "none"),
-    samples.map((s, i) => s && part(label(experiments[i]), s.error ? h("span", {class: "bad"}, s.error) : marked(s.prediction, s.ground_truth), s.scores[metric]))));
+    samples.map((s, i) => s && part(label(experiments[i]), made(s), s.scores[metric] !== undefined && `${metric} ${number(s.scores[metric])}`))));
 }
 
 export async function showComparison({root, query, remember, signal}) {

@@ -6,7 +6,7 @@ const PAGE = 20;
 const WORDS = /[\p{L}\p{N}]+/gu;
 
 /** The prediction with the words marked that the ground truth has too. */
-export function marked(prediction, reference) {
+function marked(prediction, reference) {
   if (prediction === null) return h("span", {class: "quiet"}, "none");
   const known = new Set((reference ?? "").toLowerCase().match(WORDS) ?? []), parts = [];
   let at = 0;
@@ -18,10 +18,15 @@ export function marked(prediction, reference) {
   return h("span", {}, parts, prediction.slice(at));
 }
 
+/** A named text of a sample; `note` stands beside the name. */
+export const part = (name, content, note) => h("section", {}, h("h3", {}, name, note && h("span", {class: "quiet"}, " " + note)), h("div", {class: "text whole", tabindex: "0"}, content));
+
+/** What a model made of a sample: its text with what it shares, or why there is none. */
+export const made = (sample) => sample.error ? h("span", {class: "bad"}, sample.error) : marked(sample.prediction, sample.ground_truth);
+
 export function sampleBody(sample) {
-  const part = (name, content) => h("section", {}, h("h3", {}, name), h("div", {class: "text whole", tabindex: "0"}, content));
   return h("div", {class: "sample"}, part("Input", sample.examples ?? "deleted"), part("Ground truth", sample.ground_truth ?? "none"),
-    part("Prediction", sample.error ? h("span", {class: "bad"}, sample.error) : marked(sample.prediction, sample.ground_truth)),
+    part("Prediction", made(sample)),
     h("p", {class: "quiet"}, `${count(sample.prompt_tokens)} tokens in${sample.truncated ? " (cut to what the model takes)" : ""}, ${count(sample.new_tokens)} out, ` +
       `${number(sample.seconds, 2)} s, ended by ${sample.finish_reason ?? "an error"}`));
 }
